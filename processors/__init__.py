@@ -1,0 +1,1 @@
+"""The Faust workers, installed as `ledger.processors`: wiring only, no rule lives here."""
