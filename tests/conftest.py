@@ -1,0 +1,21 @@
+"""What every test may ask for: Hypothesis profiles, and the wheel, built once."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.wheel import build_wheel
+
+# No deadlines: a shared machine is slow for reasons that are not the test's. Not derandomized:
+# each run looks somewhere new, and the printed blob repeats what it found.
+settings.register_profile("dev", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a wheel of this checkout. Tests using it share one xdist group, "wheel"."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))

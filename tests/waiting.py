@@ -1,0 +1,34 @@
+"""Waiting for another process without guessing how long it takes.
+
+The only place in the tests that may sleep. A fixed sleep is too short on a busy machine and
+too long on every other; a condition is neither.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(
+    condition: Callable[[], T],
+    timeout_s: float = 10.0,
+    *,
+    what: str = "the condition",
+    poll_s: float = 0.01,
+) -> T:
+    """Call `condition` until it returns something true, and return that.
+
+    Raises AssertionError, naming `what` and the last answer, after `timeout_s`. The condition is
+    always asked once more at the end, so a process that was frozen meanwhile gets a fair answer.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        late = time.monotonic() >= deadline_s
+        answer = condition()
+        if answer:
+            return answer
+        if late:
+            raise AssertionError(f"waited {timeout_s} s for {what}; the last answer was {answer!r}")
+        time.sleep(poll_s)
