@@ -1,0 +1,165 @@
+"""Budgets and leases: what may be used, what is set aside, what is gone.
+
+`granted == available + reserved + spent` at every budget, always: `available` is derived.
+An act is counted at its agent's own budget, at every contract budget above it, and at the
+run's: its `chain`. A child process that starts fresh counters changes nothing here.
+
+What a newcomer would get wrong
+    A lease that runs out gives tokens and money back, never what is countable: its holder
+    may have used that and not yet said so. It is counted as spent, and late acts settle
+    against it (PROTOCOLS 3).
+    Acts that nobody admitted are counted too, and can take `available` below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.core.policy import AgentLimits, RunLimits
+from ledger.core.shapes import Units
+from ledger.core.verdicts import COUNTABLE, UNITS
+
+UNLIMITED = 2**53 - 1
+
+
+class Budget:
+    """Amounts in the order of `verdicts.UNITS`."""
+
+    __slots__ = ("granted", "reserved", "spent")
+
+    def __init__(self, granted: list[int]) -> None:
+        self.granted = granted
+        self.reserved = [0, 0, 0, 0, 0]
+        self.spent = [0, 0, 0, 0, 0]
+
+    def available(self, unit: int) -> int:
+        """What may still be reserved of the unit."""
+        return self.granted[unit] - self.reserved[unit] - self.spent[unit]
+
+
+Chain = tuple[Budget, ...]
+
+
+def of_run(limits: RunLimits) -> Budget:
+    """The budget of a whole run. Its lead counts as one spawn."""
+    return Budget(
+        [
+            limits.agents_max,
+            limits.tool_calls_max,
+            limits.model_calls_max,
+            limits.tokens_max,
+            limits.microdollars_max,
+        ]
+    )
+
+
+def of_agent(limits: AgentLimits) -> Budget:
+    """The budget of one agent's own acts."""
+    return Budget(
+        [
+            limits.children_max,
+            limits.tool_calls_max,
+            limits.model_calls_max,
+            limits.tokens_max,
+            limits.microdollars_max,
+        ]
+    )
+
+
+def of_contract(units: Units) -> Budget:
+    """The ceiling that a contract puts on an agent and all below it; 0 sets no ceiling."""
+    return Budget([getattr(units, name) or UNLIMITED for name in UNITS])
+
+
+def amounts(units: Units) -> list[int]:
+    """The units as a list in the order of UNITS."""
+    return [
+        units.spawns,
+        units.tool_calls,
+        units.model_calls,
+        units.tokens,
+        units.microdollars,
+    ]
+
+
+def narrowest(chain: Chain, unit: int) -> tuple[int, int]:
+    """What the chain leaves of the unit, and the place in the chain of the budget that says so."""
+    least, place = UNLIMITED, 0
+    for i, budget in enumerate(chain):
+        available = budget.available(unit)
+        if available < least:
+            least, place = available, i
+    return least, place
+
+
+def spend(chain: Chain, unit: int, amount: int) -> None:
+    """Count what was used without having been set aside."""
+    for budget in chain:
+        budget.spent[unit] += amount
+
+
+class Lease:
+    """Units set aside for one agent, held by one process until `expires_ms` of the run's clock.
+
+    `left` is what the fold has not seen used. Once `forfeit`, the countable part of `left`
+    is counted as spent already.
+    """
+
+    __slots__ = ("agent", "expires_ms", "forfeit", "holder", "id", "left")
+
+    def __init__(self, id: str, agent: str, holder: str, left: list[int], expires_ms: int) -> None:
+        self.id = id
+        self.agent = agent
+        self.holder = holder
+        self.left = left
+        self.expires_ms = expires_ms
+        self.forfeit = False
+
+
+def set_aside(chain: Chain, units: Sequence[int]) -> None:
+    """Reserve units along the chain."""
+    for budget in chain:
+        reserved = budget.reserved
+        for unit, amount in enumerate(units):
+            reserved[unit] += amount
+
+
+def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
+    """Turn up to `amount` of the lease into spent; returns what the lease did not cover."""
+    covered = min(amount, lease.left[unit])
+    lease.left[unit] -= covered
+    if not lease.forfeit:
+        for budget in chain:
+            budget.reserved[unit] -= covered
+            budget.spent[unit] += covered
+    return amount - covered
+
+
+def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
+    """The holder will not use these: return them; gives what really came back.
+
+    After a forfeit the countable part comes back from spent, because the holder says,
+    after its last act, that it did not use it.
+    """
+    back = [min(amount, left) for amount, left in zip(units, lease.left, strict=True)]
+    for unit, amount in enumerate(back):
+        lease.left[unit] -= amount
+        for budget in chain:
+            if not lease.forfeit:
+                budget.reserved[unit] -= amount
+            elif unit < COUNTABLE:
+                budget.spent[unit] -= amount
+    return back
+
+
+def forfeit(lease: Lease, chain: Chain) -> None:
+    """The lease ran out: the countable part is counted as spent, the rest comes back."""
+    if lease.forfeit:
+        return
+    lease.forfeit = True
+    for unit, amount in enumerate(lease.left):
+        for budget in chain:
+            budget.reserved[unit] -= amount
+            if unit < COUNTABLE:
+                budget.spent[unit] += amount
+    lease.left[COUNTABLE:] = [0] * (len(lease.left) - COUNTABLE)

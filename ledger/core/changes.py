@@ -1,0 +1,253 @@
+"""What each event changes in a run: one function an event class, registered by class.
+
+Called by `apply` after the decision is known. Facts are taken as they are: an act that nobody
+admitted is counted all the same, because it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ledger.core import budget, orders
+from ledger.core import events as e
+from ledger.core.budget import Lease
+from ledger.core.state import ENDED, KILL, LIVE, MODEL, TOOL, Agent, Call, Run
+from ledger.core.verdicts import (
+    MICRODOLLARS,
+    MODEL_CALLS,
+    SPAWNS,
+    TOKENS,
+    TOOL_CALLS,
+    Grant,
+    Verdict,
+)
+
+Change = Callable[[Run, Agent, Any, int], None]
+
+
+def grant(run: Run, given: Grant) -> None:
+    """A lease was granted: set its units aside."""
+    agent = run.agents[given.agent]
+    lease = Lease(
+        given.lease, given.agent, given.holder, list(given.units), run.now_ms + given.ttl_ms
+    )
+    run.leases[given.lease] = lease
+    agent.leases.append(given.lease)
+    budget.set_aside(agent.chain, given.units)
+    agent.children_leased += given.units[SPAWNS]
+    run.live_leased += given.units[SPAWNS]
+    run.deadline_ms = min(run.deadline_ms, lease.expires_ms)
+
+
+def drop_lease(run: Run, lease: Lease) -> None:
+    """The lease is over for good: what is left is forfeit, the places come back."""
+    agent = run.agents[lease.agent]
+    budget.forfeit(lease, agent.chain)
+    agent.children_leased -= lease.left[SPAWNS]
+    run.live_leased -= lease.left[SPAWNS]
+    agent.leases.remove(lease.id)
+    del run.leases[lease.id]
+
+
+def _use(run: Run, agent: Agent, lease_id: str, unit: int) -> None:
+    """Count one act, against its lease where there is one."""
+    lease = run.leases.get(lease_id) if lease_id else None
+    if lease is None or lease.agent != agent.id or lease.left[unit] == 0:
+        budget.spend(agent.chain, unit, 1)
+        run.unadmitted += 1
+        return
+    budget.use(lease, agent.chain, unit, 1)
+    if unit == SPAWNS:
+        agent.children_leased -= 1
+        run.live_leased -= 1
+    if not any(lease.left):
+        drop_lease(run, lease)
+
+
+def start_agent(run: Run, event: e.RunStarted | e.AgentStarted, parent: Agent | None) -> Agent:
+    """Put an agent into the tree."""
+    limits = run.policy.for_agent(event.role)
+    agent = Agent(event.agent, parent, event.role, event.source, limits, len(run.memory))
+    if isinstance(event, e.AgentStarted) and event.budget is not None:
+        agent.contract = budget.of_contract(event.budget)
+    agent.link(run)
+    agent.task_fp, agent.task_near = event.task_fp, event.task_near
+    orders.inherit(run, agent)
+    run.agents[agent.id] = agent
+    run.live += 1
+    return agent
+
+
+def _agent_started(run: Run, parent: Agent, event: e.AgentStarted, offset: int) -> None:
+    _use(run, parent, event.lease, SPAWNS)
+    agent = start_agent(run, event, parent)
+    parent.children_open += 1
+    if orders.latch_of(run, agent) & KILL:
+        orders.acted_after(run, agent)
+
+
+def end_agent(run: Run, agent: Agent) -> None:
+    """The agent acts no more: its place and its leases are over."""
+    if agent.status == ENDED:
+        return
+    agent.status = ENDED
+    run.live -= 1
+    if agent.parent is not None:
+        agent.parent.children_open -= 1
+    for lease_id in tuple(agent.leases):
+        drop_lease(run, run.leases[lease_id])
+
+
+def _agent_ended(run: Run, agent: Agent, event: e.AgentEnded, offset: int) -> None:
+    end_agent(run, agent)
+
+
+def end_run(run: Run) -> None:
+    """The run is over: no lease holds any more."""
+    run.status = ENDED
+    run.ended_ms = run.now_ms
+    for lease in tuple(run.leases.values()):
+        drop_lease(run, lease)
+    run.deadline_ms = min(run.deadline_ms, run.now_ms + run.policy.memory.linger_ms)
+
+
+def _run_ended(run: Run, agent: Agent, event: e.RunEnded, offset: int) -> None:
+    if run.status == LIVE:
+        end_run(run)
+
+
+def _tool_call_started(run: Run, agent: Agent, event: e.ToolCallStarted, offset: int) -> None:
+    _use(run, agent, event.lease, TOOL_CALLS)
+    run.calls[event.call] = Call(agent.id, TOOL, event.tool, event.args_fp, event.lease, offset)
+    if agent.latch & KILL or run.latch & KILL:
+        orders.acted_after(run, agent)
+
+
+def _tool_call_ended(run: Run, agent: Agent, event: e.ToolCallEnded, offset: int) -> None:
+    del run.calls[event.call]
+
+
+def _model_call_started(run: Run, agent: Agent, event: e.ModelCallStarted, offset: int) -> None:
+    _use(run, agent, event.lease, MODEL_CALLS)
+    run.calls[event.call] = Call(agent.id, MODEL, event.model, event.prompt_fp, event.lease, offset)
+    if agent.latch & KILL or run.latch & KILL:
+        orders.acted_after(run, agent)
+
+
+def _model_call_ended(run: Run, agent: Agent, event: e.ModelCallEnded, offset: int) -> None:
+    call = run.calls.pop(event.call)
+    tokens = (
+        event.input_tokens
+        + event.output_tokens
+        + event.cache_read_tokens
+        + event.cache_write_tokens
+    )
+    lease = run.leases.get(call.lease)
+    if lease is None or lease.forfeit or lease.agent != agent.id:
+        budget.spend(agent.chain, TOKENS, tokens)
+        budget.spend(agent.chain, MICRODOLLARS, event.cost_microdollars)
+    else:
+        for unit, amount in ((TOKENS, tokens), (MICRODOLLARS, event.cost_microdollars)):
+            rest = budget.use(lease, agent.chain, unit, amount)
+            if rest:
+                budget.spend(agent.chain, unit, rest)
+        if not any(lease.left):
+            drop_lease(run, lease)
+    if agent.latch & KILL or run.latch & KILL:
+        orders.acted_after(run, agent, event.cost_microdollars)
+
+
+def _handoff_offered(run: Run, agent: Agent, event: e.HandoffOffered, offset: int) -> None:
+    run.handoffs[event.handoff] = [agent.id, event.to]
+
+
+def _handoff_closed(
+    run: Run, agent: Agent, event: e.HandoffReturned | e.HandoffRefused, offset: int
+) -> None:
+    del run.handoffs[event.handoff]
+
+
+def _lease_returned(run: Run, agent: Agent, event: e.LeaseReturned, offset: int) -> None:
+    lease = run.leases[event.lease]
+    back = budget.give_back(lease, agent.chain, budget.amounts(event.left))
+    agent.children_leased -= back[SPAWNS]
+    run.live_leased -= back[SPAWNS]
+    if event.closed or not any(lease.left):
+        drop_lease(run, lease)
+
+
+def _holder_lost(run: Run, agent: Agent, event: e.HolderLost, offset: int) -> None:
+    for lease in tuple(run.leases.values()):
+        if lease.holder == event.holder:
+            drop_lease(run, lease)
+    agents = [a for a in run.agents.values() if a.source == event.holder and a.status == LIVE]
+    for lost in agents:
+        end_agent(run, lost)
+    gone = frozenset(a.id for a in agents)
+    for call_id in [c for c, call in run.calls.items() if call.agent in gone]:
+        del run.calls[call_id]
+    for order in run.orders.values():
+        order.waiting.pop(event.holder, None)
+
+
+def _order_given(run: Run, agent: Agent, event: e.OrderGiven, offset: int) -> None:
+    orders.give(
+        run,
+        event.order,
+        event.action,
+        event.scope,
+        event.agent,
+        offset,
+        run.policy.memory.orders_max,
+    )
+    _look_at(run)
+
+
+def _order_receipted(run: Run, agent: Agent, event: e.OrderReceipted, offset: int) -> None:
+    order = run.orders.get(event.order)
+    if order is not None:
+        order.waiting.pop(event.source, None)
+
+
+def apply_orders(run: Run, verdict: Verdict) -> None:
+    """Orders that rules gave, and orders that are quiet now."""
+    for order in verdict.orders:
+        orders.give(
+            run,
+            order.order,
+            order.action,
+            order.scope,
+            order.agent,
+            verdict.offset,
+            run.policy.memory.orders_max,
+        )
+        _look_at(run)
+    for order_id in verdict.quiet:
+        for agent in orders.settle(run, order_id):
+            end_agent(run, agent)
+
+
+def _look_at(run: Run) -> None:
+    until = orders.waits_until_ms(run)
+    if until:
+        run.deadline_ms = min(run.deadline_ms, until)
+
+
+CHANGES: dict[type[e.Event], Change] = {
+    e.AgentStarted: _agent_started,
+    e.AgentEnded: _agent_ended,
+    e.RunEnded: _run_ended,
+    e.ToolCallStarted: _tool_call_started,
+    e.ToolCallEnded: _tool_call_ended,
+    e.ModelCallStarted: _model_call_started,
+    e.ModelCallEnded: _model_call_ended,
+    e.HandoffOffered: _handoff_offered,
+    e.HandoffReturned: _handoff_closed,
+    e.HandoffRefused: _handoff_closed,
+    e.LeaseReturned: _lease_returned,
+    e.HolderLost: _holder_lost,
+    e.OrderGiven: _order_given,
+    e.OrderReceipted: _order_receipted,
+}
+"""Events that are not here change nothing but the run's clock and numbering."""

@@ -1,0 +1,138 @@
+"""Runs as bytes, for checkpoints: JSON lists, by position, with a version in front.
+
+Not pickle: reading that runs code. A version that is not ours, or a policy that is not
+there, raises `Stale`: the run is folded again from the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from ledger.core import detectors
+from ledger.core.budget import Budget, Lease
+from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.state import Agent, Call, Order, Run, State
+
+_AGENT = (
+    "id", "role", "source", "status", "latch", "latch_below", "leases", "children_open",
+    "children_leased", "task_fp", "task_near", "memory",
+)  # fmt: skip
+_RUN = (
+    "partition", "offset", "now_ms", "active_ms", "deadline_ms", "ended_ms", "status", "latch",
+    "latched", "live", "live_leased", "gaps", "repeats", "unadmitted", "jumped_ms", "sources",
+    "spoken", "handoffs",
+)  # fmt: skip
+_ORDER = (
+    "id", "action", "scope", "agent", "offset", "at_ms", "waiting", "quiet", "acted_after",
+    "microdollars_after",
+)  # fmt: skip
+_FIXED_ORDER = 6
+
+
+class Stale(Exception):
+    """The bytes are of another version, or name a policy that is not known."""
+
+
+def _budget(budget: Budget) -> list[list[int]]:
+    return [budget.granted, budget.reserved, budget.spent]
+
+
+def _load_budget(data: list[list[int]]) -> Budget:
+    budget = Budget(data[0])
+    budget.reserved, budget.spent = data[1], data[2]
+    return budget
+
+
+def _fields(thing: object, names: tuple[str, ...]) -> list[Any]:
+    return [getattr(thing, name) for name in names]
+
+
+def dump_run(run: Run) -> bytes:
+    """The whole run, as JSON bytes; `load_run` gives an equal one."""
+    agents = [
+        [
+            *_fields(agent, _AGENT),
+            None if agent.parent is None else agent.parent.id,
+            _budget(agent.budget),
+            None if agent.contract is None else _budget(agent.contract),
+        ]
+        for agent in run.agents.values()
+    ]
+    leases = [
+        [lease.id, lease.agent, lease.holder, lease.left, lease.expires_ms, lease.forfeit]
+        for lease in run.leases.values()
+    ]
+    calls = [
+        [key, call.agent, call.kind, call.name, call.fp, call.lease, call.offset]
+        for key, call in run.calls.items()
+    ]
+    return to_json(
+        [
+            FOLD_VERSION,
+            [run.id, run.policy.digest, run.tenant, run.effort, run.observed],
+            _fields(run, _RUN),
+            _budget(run.budget),
+            agents,
+            leases,
+            calls,
+            [_fields(order, _ORDER) for order in run.orders.values()],
+            _pack(run.memory),
+        ]
+    )
+
+
+def load_run(data: bytes, state: State) -> Run:
+    """The run that `dump_run` wrote, under the policies that `state` knows.
+
+    Raises Stale when the run must be folded again instead.
+    """
+    parts = from_json(data)
+    if parts[0] != FOLD_VERSION:
+        raise Stale(f"version {parts[0]}, this code writes {FOLD_VERSION}")
+    run_id, digest, tenant, effort, observed = parts[1]
+    policy = state.policies.get(digest)
+    if policy is None:
+        raise Stale(f"policy {digest} is not known")
+    run = Run(run_id, policy, tenant, effort, observed, 0)
+    run.rules = detectors.rules(policy)
+    for name, value in zip(_RUN, parts[2], strict=True):
+        setattr(run, name, value)
+    run.budget = _load_budget(parts[3])
+    for fields in parts[4]:
+        _load_agent(run, fields)
+    for fields in parts[5]:
+        lease = Lease(*fields[:5])
+        lease.forfeit = fields[5]
+        run.leases[lease.id] = lease
+    run.calls = {fields[0]: Call(*fields[1:]) for fields in parts[6]}
+    for fields in parts[7]:
+        order = Order(*fields[:_FIXED_ORDER])
+        for name, value in zip(_ORDER[_FIXED_ORDER:], fields[_FIXED_ORDER:], strict=True):
+            setattr(order, name, value)
+        run.orders[order.id] = order
+    run.memory = _unpack(parts[8])
+    return run
+
+
+def _load_agent(run: Run, fields: list[Any]) -> None:
+    parent_id, own, contract = fields[len(_AGENT) :]
+    parent = None if parent_id is None else run.agents[parent_id]
+    role = fields[1]
+    agent = Agent(fields[0], parent, role, fields[2], run.policy.for_agent(role), 0)
+    for name, value in zip(_AGENT, fields, strict=False):
+        setattr(agent, name, value)
+    agent.budget = _load_budget(own)
+    agent.contract = None if contract is None else _load_budget(contract)
+    agent.link(run)
+    run.agents[agent.id] = agent
+
+
+def _pack(memory: list[Any]) -> list[Any]:
+    """Dicts as pairs, because JSON would make strings of their integer keys."""
+    return [{"d": list(m.items())} if isinstance(m, dict) else m for m in memory]
+
+
+def _unpack(memory: list[Any]) -> list[Any]:
+    return [dict(m["d"]) if isinstance(m, dict) else m for m in memory]

@@ -1,0 +1,321 @@
+"""The one function: events and policy in, verdicts out, state changed in place.
+
+`fold` is three steps: `advance` moves the run's clock to the record and lets leases that ran
+out end; `decide` reads; `apply` changes. A verdict that was published is applied, never
+decided anew: `apply_published`.
+"""
+
+from __future__ import annotations
+
+from ledger.core import budget, detectors, orders
+from ledger.core import events as e
+from ledger.core.admission import admit, barred
+from ledger.core.changes import CHANGES, apply_orders, end_run, grant
+from ledger.core.checks import CHECKS, WITHOUT_AGENT
+from ledger.core.checks import source as check_source
+from ledger.core.detectors.signal import Signal
+from ledger.core.events import Record
+from ledger.core.lifecycle import FOLD_VERSION, forget, outside
+from ledger.core.state import ENDED, KILL, LIVE, Agent, Run, State
+from ledger.core.verdicts import Finding, Mode, RuleOrder, Verdict
+
+_DECIDERS = detectors.DECIDERS
+_REMEMBERERS = detectors.REMEMBERERS
+_REQUESTS = (e.LeaseRequested, e.SpawnRequested, e.ToolCallRequested, e.ModelCallRequested)
+_ANSWERED = frozenset(_REQUESTS)
+_SETTLES = frozenset({e.OrderGiven, e.OrderReceipted, e.HolderLost, e.Ticked, e.LeaseReturned})
+
+
+def fold(state: State, record: Record) -> Verdict | None:
+    """Judge one record: its verdict, or None where there is nothing to say."""
+    run = state.runs.get(record.event.run)
+    if run is None:
+        return outside(state, record, None)
+    if not _advance(run, record):
+        return None
+    verdict = _decide(run, record)
+    _apply(state, run, record, verdict)
+    return verdict
+
+
+def apply_published(state: State, record: Record, verdict: Verdict | None) -> None:
+    """Apply what was once decided of this record (None: nothing was said of it)."""
+    run = state.runs.get(record.event.run)
+    if run is None:
+        outside(state, record, verdict or Verdict(record.offset, record.event.run))
+    elif _advance(run, record):
+        _apply(state, run, record, verdict)
+
+
+def compare(state: State, record: Record, published: Verdict | None) -> Verdict | None:
+    """Decide as `fold` would, but apply what was published; gives what this code would say."""
+    run = state.runs.get(record.event.run)
+    if run is None:
+        return outside(state, record, published)
+    if not _advance(run, record):
+        return None
+    verdict = _decide(run, record)
+    _apply(state, run, record, published)
+    return verdict
+
+
+def next_deadline(state: State, run_id: str) -> int:
+    """When the run needs a `ticked` (ms of its clock); 0: never (an import, or no such run)."""
+    run = state.runs.get(run_id)
+    return 0 if run is None or run.observed else run.deadline_ms
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+def _advance(run: Run, record: Record) -> bool:
+    """Move the clock; False for what was heard before, which is silent."""
+    if record.offset <= run.offset:
+        return False
+    event = record.event
+    if event.seq and event.seq <= run.sources.get(event.source, 0):
+        run.offset = record.offset
+        run.repeats += 1
+        return False
+    now = event.at_ms if run.observed else record.append_ms
+    run.jumped_ms = 0
+    if now > run.now_ms:
+        late = now - run.deadline_ms
+        run.now_ms = now
+        if late >= 0 and not run.observed:
+            if late > run.policy.memory.clock_jump_ms and run.leases:
+                run.jumped_ms = late
+                run.deadline_ms = now
+            else:
+                _expire(run)
+    elif run.deadline_ms <= run.now_ms and not run.observed:
+        _expire(run)
+    return True
+
+
+def _expire(run: Run) -> None:
+    """Let the leases that ran out end, and find the next deadline."""
+    now = run.now_ms
+    for lease in tuple(run.leases.values()):
+        if lease.expires_ms <= now and not lease.forfeit:
+            agent = run.agents[lease.agent]
+            budget.forfeit(lease, agent.chain)
+            if not any(lease.left):
+                agent.leases.remove(lease.id)
+                del run.leases[lease.id]
+    _set_deadline(run)
+
+
+def _set_deadline(run: Run) -> None:
+    memory = run.policy.memory
+    if run.status == ENDED:
+        over = run.ended_ms + memory.linger_ms
+    else:
+        over = run.active_ms + memory.idle_ms
+    times = [lease.expires_ms for lease in run.leases.values() if not lease.forfeit]
+    times.append(max(over, run.now_ms + 1))
+    until = orders.waits_until_ms(run)
+    if until:
+        times.append(until)
+    run.deadline_ms = min(times)
+
+
+# --- decide ------------------------------------------------------------------------------------
+
+
+def _decide(run: Run, record: Record) -> Verdict | None:
+    """What is to be said of the record; reads only."""
+    event = record.event
+    cls = type(event)
+    agent = run.agents.get(event.agent)
+    refusal = check_source(run, event)
+    if not refusal:
+        if agent is None and cls not in WITHOUT_AGENT:
+            refusal = f"agent {event.agent or '(none)'} was never announced in run {run.id}"
+        else:
+            check = CHECKS.get(cls)
+            refusal = check(run, agent, event) if check is not None else ""
+    if refusal:
+        return _verdict(run, record, refusal=refusal)
+    readers = _DECIDERS.get(cls)
+    signals: list[tuple[int, Signal]] = []
+    if readers is not None:
+        actor = run.agents[event.parent] if cls is e.AgentStarted else agent  # type: ignore[attr-defined]
+        for slot, look in readers:
+            signal = look(run, actor, event, slot, run.rules[slot])  # type: ignore[arg-type]
+            if signal is not None:
+                signals.append((slot, signal))
+    if not signals and cls not in _ANSWERED and cls not in _SETTLES and not run.jumped_ms:
+        return None
+    return _say(run, agent, record, signals)
+
+
+def _say(
+    run: Run, agent: Agent | None, record: Record, signals: list[tuple[int, Signal]]
+) -> Verdict | None:
+    event = record.event
+    request = type(event) in _ANSWERED
+    killed = request and agent is not None and barred(run, agent, event)  # type: ignore[arg-type]
+    verdict = _verdict(run, record)
+    if run.jumped_ms:
+        verdict.findings = (_jump(run),)
+    if not killed:
+        _find(run, record, signals, verdict, request)
+    if request and verdict.denial is None:
+        assert agent is not None
+        verdict.lease, verdict.denial = admit(run, agent, event, record.offset)  # type: ignore[arg-type]
+    if request:
+        short = "transform" if verdict.denial is not None else "allow"
+        verdict.decision = "deny" if verdict.lease is None else short  # type: ignore[assignment]
+    if type(event) in _SETTLES:
+        verdict.quiet = _quiet(run, event)
+    if request or verdict.findings or verdict.quiet or verdict.orders:
+        return verdict
+    return None
+
+
+def _find(
+    run: Run, record: Record, signals: list[tuple[int, Signal]], verdict: Verdict, request: bool
+) -> None:
+    """Turn signals into findings, orders and the denial of the request at hand."""
+    findings: list[Finding] = []
+    given: list[RuleOrder] = []
+    for slot, signal in signals:
+        rule = run.rules[slot]
+        name = detectors.NAMES[slot]
+        spoken = run.spoken.get(f"{name} {signal.key}", 0)
+        effect = "warn" if run.observed else rule.effect(signal.severity)
+        if signal.level > spoken or (signal.level == 0 and spoken):
+            finding = _finding(signal, name, record.offset, rule.mode)
+            finding.effect = effect if signal.level else "warn"
+            finding.denies = signal.denies if effect != "warn" else ()
+            findings.append(finding)
+            if signal.level and rule.mode == "enforce":
+                order = _order(run, record, finding, len(given))
+                if order is not None:
+                    given.append(order)
+        if request and signal.denial is not None and effect != "warn":
+            if rule.mode == "enforce":
+                verdict.denial = verdict.denial or signal.denial
+            else:
+                verdict.would = verdict.would or signal.denial
+    verdict.findings += tuple(findings)
+    verdict.orders = tuple(given)
+
+
+def _finding(signal: Signal, name: str, offset: int, mode: Mode) -> Finding:
+    return Finding(
+        name,
+        signal.subject,
+        signal.severity,
+        signal.level,
+        signal.reason,
+        {"key": signal.key, **signal.facts} if signal.key != signal.subject else signal.facts,
+        (*signal.evidence, offset),
+        mode,
+    )
+
+
+def _order(run: Run, record: Record, finding: Finding, ordinal: int) -> RuleOrder | None:
+    """The order that a finding leads to, unless its scope is held that way already."""
+    action, _, scope = finding.effect.partition("_")
+    if not scope:
+        return None
+    agent = run.agents.get(finding.subject)
+    held = run.latch | (agent.latch if agent is not None and scope != "run" else 0)
+    if held & (KILL | orders.BITS[action]):
+        return None
+    order = f"{run.partition}-{record.offset}-{ordinal}"
+    target = "" if scope == "run" else finding.subject
+    return RuleOrder(order, action, scope, target, f"{finding.name}: {finding.reason}")  # type: ignore[arg-type]
+
+
+def _quiet(run: Run, event: e.Event) -> tuple[str, ...]:
+    if isinstance(event, e.OrderReceipted):
+        return orders.due_quiet(run, event.source, event.order)
+    if isinstance(event, e.HolderLost):
+        return orders.due_quiet(run, event.holder)
+    return orders.due_quiet(run)
+
+
+def _jump(run: Run) -> Finding:
+    allowed = run.policy.memory.clock_jump_ms
+    return Finding(
+        "clock_jump",
+        run.id,
+        "warning",
+        1,
+        f"log time is {run.jumped_ms} ms past a deadline; policy allows {allowed}. "
+        "Nothing has expired yet; the next event lets it.",
+        {"late_ms": run.jumped_ms},
+    )
+
+
+def _verdict(run: Run, record: Record, refusal: str = "") -> Verdict:
+    event = record.event
+    return Verdict(
+        offset=record.offset,
+        run=run.id,
+        agent=event.agent,
+        about=event.type,
+        at_ms=run.now_ms,
+        refusal=refusal,
+        policy=run.policy.digest,
+        version=FOLD_VERSION,
+        partition=run.partition,
+    )
+
+
+# --- apply -------------------------------------------------------------------------------------
+
+
+def _apply(state: State, run: Run, record: Record, verdict: Verdict | None) -> None:
+    """Change the run by the event and what was decided of it."""
+    event = record.event
+    cls = type(event)
+    run.offset = record.offset
+    if verdict is not None and verdict.refusal:
+        if event.source in run.sources and event.seq:
+            run.sources[event.source] = event.seq
+        return
+    if event.seq:
+        last = run.sources.get(event.source, 0)
+        if event.seq > last + 1:
+            run.gaps += 1
+        run.sources[event.source] = event.seq
+    actor = run.agents.get(event.parent if cls is e.AgentStarted else event.agent)  # type: ignore[attr-defined]
+    for slot, remember in _REMEMBERERS.get(cls, ()):
+        remember(run, actor, event, slot, record.offset)  # type: ignore[arg-type]
+    change = CHANGES.get(cls)
+    if change is not None:
+        change(run, actor, event, record.offset)  # type: ignore[arg-type]
+    if verdict is not None:
+        _apply_verdict(run, verdict)
+    if cls is e.Ticked:
+        _tick(state, run)
+    else:
+        run.active_ms = run.now_ms
+
+
+def _apply_verdict(run: Run, verdict: Verdict) -> None:
+    if verdict.lease is not None:
+        grant(run, verdict.lease)
+    for finding in verdict.findings:
+        key = f"{finding.name} {finding.facts.get('key', finding.subject)}"
+        if finding.level:
+            run.spoken[key] = finding.level
+            if len(run.spoken) > run.policy.memory.findings_max:
+                del run.spoken[next(iter(run.spoken))]
+        else:
+            run.spoken.pop(key, None)
+    apply_orders(run, verdict)
+
+
+def _tick(state: State, run: Run) -> None:
+    memory = run.policy.memory
+    if run.status == LIVE and run.now_ms >= run.active_ms + memory.idle_ms:
+        end_run(run)
+    if run.status == ENDED and run.now_ms >= run.ended_ms + memory.linger_ms:
+        forget(state, run)
+    else:
+        _set_deadline(run)

@@ -1,0 +1,154 @@
+"""What the judge knows of a run: its tree, budgets, leases, latches, calls and memories.
+
+Slotted classes, changed in place by `apply` and by nothing else. State is a cache of the
+log: `codec.py` writes it down, and a version says when it must be folded again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.core import budget
+from ledger.core.budget import Budget, Chain, Lease
+from ledger.core.policy import AgentLimits, Policy, Rule, RunLimits
+
+KILL, DRAIN, PAUSE = 1, 2, 4
+"""Bits of a latch. A kill is never lifted; `resume` lifts the others."""
+
+LIVE, ENDED = 0, 1
+
+TOOL, MODEL = 0, 1
+
+
+class Agent:
+    """One node of the tree."""
+
+    __slots__ = (
+        "budget", "chain", "children_leased", "children_open", "contract", "depth", "id",
+        "latch", "latch_below", "leases", "limits", "memory", "parent", "role", "source", "status",
+        "task_fp", "task_near",
+    )  # fmt: skip
+
+    def __init__(
+        self, id: str, parent: Agent | None, role: str, source: str, limits: AgentLimits, slots: int
+    ) -> None:
+        self.id = id
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.role = role
+        self.source = source
+        self.limits = limits
+        self.status = LIVE
+        self.latch = 0
+        self.latch_below = 0
+        self.leases: list[str] = []
+        self.children_open = 0
+        self.children_leased = 0
+        self.budget = budget.of_agent(limits)
+        self.contract: Budget | None = None
+        self.chain: Chain = ()
+        self.task_fp = 0
+        self.task_near = 0
+        self.memory: list[Any] = [None] * slots
+
+    def link(self, run: Run) -> None:
+        """Set the chain of budgets that every act of this agent is counted at."""
+        above = (run.budget,) if self.parent is None else self.parent.chain[1:]
+        own = (self.budget,) if self.contract is None else (self.budget, self.contract)
+        self.chain = own + above
+
+
+class Call:
+    """A tool call or a model call in flight."""
+
+    __slots__ = ("agent", "fp", "kind", "lease", "name", "offset")
+
+    def __init__(self, agent: str, kind: int, name: str, fp: int, lease: str, offset: int) -> None:
+        self.agent = agent
+        self.kind = kind
+        self.name = name
+        self.fp = fp
+        self.lease = lease
+        self.offset = offset
+
+
+class Order:
+    """An order and who has yet to answer it: `waiting` maps a holder to when its leases end."""
+
+    __slots__ = (
+        "acted_after", "action", "agent", "at_ms", "id", "microdollars_after", "offset", "quiet",
+        "scope", "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self, id: str, action: str, scope: str, agent: str, offset: int, at_ms: int
+    ) -> None:
+        self.id = id
+        self.action = action
+        self.scope = scope
+        self.agent = agent
+        self.offset = offset
+        self.at_ms = at_ms
+        self.waiting: dict[str, int] = {}
+        self.quiet = False
+        self.acted_after = 0
+        self.microdollars_after = 0
+
+
+class Run:
+    """One run, whole."""
+
+    __slots__ = (
+        "active_ms", "agents", "budget", "calls", "deadline_ms", "effort", "ended_ms", "gaps",
+        "handoffs", "id", "jumped_ms", "latch", "latched", "leases", "limits", "live",
+        "live_leased", "memory", "now_ms", "observed", "offset", "orders", "partition", "policy",
+        "repeats", "rules", "sources", "spoken", "status", "tenant", "unadmitted",
+    )  # fmt: skip
+
+    def __init__(
+        self, id: str, policy: Policy, tenant: str, effort: str, observed: bool, slots: int
+    ) -> None:
+        self.id = id
+        self.policy = policy
+        self.tenant = tenant
+        self.effort = effort
+        self.observed = observed
+        self.limits: RunLimits = policy.for_run(tenant, effort)
+        self.rules: tuple[Rule, ...] = ()
+        self.budget = budget.of_run(self.limits)
+        self.agents: dict[str, Agent] = {}
+        self.sources: dict[str, int] = {}
+        self.leases: dict[str, Lease] = {}
+        self.calls: dict[str, Call] = {}
+        self.handoffs: dict[str, list[str]] = {}
+        self.orders: dict[str, Order] = {}
+        self.latch = 0
+        self.latched: dict[str, list[int]] = {}
+        self.live = 0
+        self.live_leased = 0
+        self.partition = 0
+        self.offset = -1
+        self.now_ms = 0
+        self.active_ms = 0
+        self.deadline_ms = 0
+        self.jumped_ms = 0
+        self.status = LIVE
+        self.ended_ms = 0
+        self.gaps = 0
+        self.repeats = 0
+        self.unadmitted = 0
+        self.spoken: dict[str, int] = {}
+        self.memory: list[Any] = [None] * slots
+
+
+class State:
+    """What the judge of one partition knows: its runs, the policies they name, who ended."""
+
+    __slots__ = ("ended", "latched", "partition", "policies", "runs")
+
+    def __init__(self, partition: int = 0) -> None:
+        self.partition = partition
+        self.runs: dict[str, Run] = {}
+        self.policies: dict[str, Policy] = {}
+        self.ended: dict[str, int] = {}
+        self.latched: dict[str, int] = {}
