@@ -1,0 +1,61 @@
+"""From what SQLite and the system say to what a person can act on: which file, what, what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import apsw
+
+from ledger.log import LogCorrupt, LogError, LogForeign, LogFull, LogLocked, LogUnwritable
+
+WAIT_S = 10.0
+"""How long a write waits for the others before it says that the log is locked."""
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explained(
+    problem: BaseException, path: str, connection: apsw.Connection | None
+) -> BaseException:
+    """The LogError for an error of apsw; anything else as it is."""
+    if isinstance(problem, (apsw.BusyError, apsw.LockedError)):
+        return locked(path, "another connection")
+    if isinstance(problem, apsw.CorruptError):
+        return LogCorrupt(
+            path,
+            "the file is damaged",
+            "end its users and keep a copy; what was archived is safe, so begin a new log",
+        )
+    if isinstance(problem, apsw.NotADBError):
+        return LogForeign(path, "it is no ledger log", "name another file for the log")
+    if isinstance(problem, apsw.FullError):
+        return from_errno(path, errno.ENOSPC)
+    disk = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError)
+    if isinstance(problem, disk):
+        return from_errno(path, connection.system_errno if connection else 0)
+    return problem
+
+
+def locked(path: str, who: str) -> LogLocked:
+    """Somebody held it too long."""
+    return LogLocked(
+        path,
+        f"{who} has held it for {WAIT_S:g} s, nothing was written",
+        "if that process is stopped, resume or end it; then try again",
+    )
+
+
+def from_errno(path: str, number: int) -> LogError:
+    """LogFull or LogUnwritable, by what the system said (0: it said nothing)."""
+    if number in _NO_SPACE:
+        return LogFull(
+            path,
+            "no space is left on its disk, nothing was written",
+            "free some space; the log then goes on by itself",
+        )
+    why = os.strerror(number) if number else "read-only"
+    return LogUnwritable(
+        path,
+        f"it cannot be opened or written ({why})",
+        "check the rights of the file and of its folder",
+    )
