@@ -6,6 +6,7 @@ there, raises `Stale`: the run is folded again from the log.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -17,7 +18,7 @@ from ledger.core.state import Agent, Call, Order, Run, State
 
 _AGENT = (
     "id", "role", "source", "status", "latch", "latch_below", "leases", "children_open",
-    "children_leased", "task_fp", "task_near", "memory",
+    "children_leased", "task_fp", "task_near",
 )  # fmt: skip
 _RUN = (
     "partition", "offset", "now_ms", "active_ms", "deadline_ms", "ended_ms", "status", "latch",
@@ -54,6 +55,7 @@ def dump_run(run: Run) -> bytes:
     agents = [
         [
             *_fields(agent, _AGENT),
+            _pack(agent.memory),
             None if agent.parent is None else agent.parent.id,
             _budget(agent.budget),
             None if agent.contract is None else _budget(agent.contract),
@@ -117,22 +119,39 @@ def load_run(data: bytes, state: State) -> Run:
 
 
 def _load_agent(run: Run, fields: list[Any]) -> None:
-    parent_id, own, contract = fields[len(_AGENT) :]
+    memory, parent_id, own, contract = fields[len(_AGENT) :]
     parent = None if parent_id is None else run.agents[parent_id]
     role = fields[1]
     agent = Agent(fields[0], parent, role, fields[2], run.policy.for_agent(role), 0)
     for name, value in zip(_AGENT, fields, strict=False):
         setattr(agent, name, value)
+    agent.memory = _unpack(memory)
     agent.budget = _load_budget(own)
     agent.contract = None if contract is None else _load_budget(contract)
     agent.link(run)
     run.agents[agent.id] = agent
 
 
-def _pack(memory: list[Any]) -> list[Any]:
-    """Dicts as pairs, because JSON would make strings of their integer keys."""
-    return [{"d": list(m.items())} if isinstance(m, dict) else m for m in memory]
+def _pack(memory: Any) -> Any:
+    """Dicts as pairs, because JSON would make strings of their integer keys; arrays marked."""
+    if isinstance(memory, array):
+        return {"q": memory.tolist()}
+    if isinstance(memory, dict):
+        return {"d": [[key, _pack(value)] for key, value in memory.items()]}
+    if isinstance(memory, tuple):
+        return {"t": list(memory)}
+    if isinstance(memory, list):
+        return [_pack(part) for part in memory]
+    return memory
 
 
-def _unpack(memory: list[Any]) -> list[Any]:
-    return [dict(m["d"]) if isinstance(m, dict) else m for m in memory]
+def _unpack(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_unpack(part) for part in data]
+    if not isinstance(data, dict):
+        return data
+    if "q" in data:
+        return array("q", data["q"])
+    if "t" in data:
+        return tuple(data["t"])
+    return {key: _unpack(value) for key, value in data["d"]}

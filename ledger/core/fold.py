@@ -19,22 +19,36 @@ from ledger.core.lifecycle import FOLD_VERSION, forget, outside
 from ledger.core.state import ENDED, KILL, LIVE, Agent, Run, State
 from ledger.core.verdicts import Finding, Mode, RuleOrder, Verdict
 
-_DECIDERS = detectors.DECIDERS
-_REMEMBERERS = detectors.REMEMBERERS
 _REQUESTS = (e.LeaseRequested, e.SpawnRequested, e.ToolCallRequested, e.ModelCallRequested)
 _ANSWERED = frozenset(_REQUESTS)
 _SETTLES = frozenset({e.OrderGiven, e.OrderReceipted, e.HolderLost, e.Ticked, e.LeaseReturned})
 
+# What is to be done with an event of each class, looked up once: (needs an announced agent,
+# check, detectors that decide, whether there is always something to say, detectors that
+# remember, change).
+_PLANS = {
+    cls: (
+        cls not in WITHOUT_AGENT,
+        CHECKS.get(cls),
+        detectors.deciders(cls),
+        cls in _ANSWERED or cls in _SETTLES,
+        detectors.rememberers(cls),
+        CHANGES.get(cls),
+    )
+    for cls in e.EVENT_TYPES
+}
+
 
 def fold(state: State, record: Record) -> Verdict | None:
     """Judge one record: its verdict, or None where there is nothing to say."""
-    run = state.runs.get(record.event.run)
+    event = record.event
+    run = state.runs.get(event.run)
     if run is None:
         return outside(state, record, None)
-    if not _advance(run, record):
+    if not _advance(run, record, event):
         return None
-    verdict = _decide(run, record)
-    _apply(state, run, record, verdict)
+    verdict = _decide(run, record, event)
+    _apply(state, run, record, event, verdict)
     return verdict
 
 
@@ -43,8 +57,8 @@ def apply_published(state: State, record: Record, verdict: Verdict | None) -> No
     run = state.runs.get(record.event.run)
     if run is None:
         outside(state, record, verdict or Verdict(record.offset, record.event.run))
-    elif _advance(run, record):
-        _apply(state, run, record, verdict)
+    elif _advance(run, record, record.event):
+        _apply(state, run, record, record.event, verdict)
 
 
 def compare(state: State, record: Record, published: Verdict | None) -> Verdict | None:
@@ -52,10 +66,11 @@ def compare(state: State, record: Record, published: Verdict | None) -> Verdict 
     run = state.runs.get(record.event.run)
     if run is None:
         return outside(state, record, published)
-    if not _advance(run, record):
+    event = record.event
+    if not _advance(run, record, event):
         return None
-    verdict = _decide(run, record)
-    _apply(state, run, record, published)
+    verdict = _decide(run, record, event)
+    _apply(state, run, record, event, published)
     return verdict
 
 
@@ -68,28 +83,28 @@ def next_deadline(state: State, run_id: str) -> int:
 # --- time --------------------------------------------------------------------------------------
 
 
-def _advance(run: Run, record: Record) -> bool:
+def _advance(run: Run, record: Record, event: e.Event) -> bool:
     """Move the clock; False for what was heard before, which is silent."""
     if record.offset <= run.offset:
         return False
-    event = record.event
-    if event.seq and event.seq <= run.sources.get(event.source, 0):
+    seq = event.seq
+    if seq and seq <= run.sources.get(event.source, 0):
         run.offset = record.offset
         run.repeats += 1
         return False
-    now = event.at_ms if run.observed else record.append_ms
+    if run.observed:
+        run.now_ms = max(run.now_ms, event.at_ms)
+        return True
     run.jumped_ms = 0
-    if now > run.now_ms:
-        late = now - run.deadline_ms
-        run.now_ms = now
-        if late >= 0 and not run.observed:
-            if late > run.policy.memory.clock_jump_ms and run.leases:
-                run.jumped_ms = late
-                run.deadline_ms = now
-            else:
-                _expire(run)
-    elif run.deadline_ms <= run.now_ms and not run.observed:
-        _expire(run)
+    now = max(run.now_ms, record.append_ms)
+    late = now - run.deadline_ms
+    run.now_ms = now
+    if late >= 0:
+        if late > run.policy.memory.clock_jump_ms and run.leases and now > run.deadline_ms:
+            run.jumped_ms = late
+            run.deadline_ms = now
+        else:
+            _expire(run)
     return True
 
 
@@ -123,31 +138,37 @@ def _set_deadline(run: Run) -> None:
 # --- decide ------------------------------------------------------------------------------------
 
 
-def _decide(run: Run, record: Record) -> Verdict | None:
+def _decide(run: Run, record: Record, event: e.Event) -> Verdict | None:
     """What is to be said of the record; reads only."""
-    event = record.event
-    cls = type(event)
+    needs_agent, check, deciders, speaks, _, _ = _PLANS[type(event)]
     agent = run.agents.get(event.agent)
-    refusal = check_source(run, event)
-    if not refusal:
-        if agent is None and cls not in WITHOUT_AGENT:
-            refusal = f"agent {event.agent or '(none)'} was never announced in run {run.id}"
-        else:
-            check = CHECKS.get(cls)
-            refusal = check(run, agent, event) if check is not None else ""
-    if refusal:
-        return _verdict(run, record, refusal=refusal)
-    readers = _DECIDERS.get(cls)
-    signals: list[tuple[int, Signal]] = []
-    if readers is not None:
-        actor = run.agents[event.parent] if cls is e.AgentStarted else agent  # type: ignore[attr-defined]
-        for slot, look in readers:
-            signal = look(run, actor, event, slot, run.rules[slot])  # type: ignore[arg-type]
-            if signal is not None:
-                signals.append((slot, signal))
-    if not signals and cls not in _ANSWERED and cls not in _SETTLES and not run.jumped_ms:
+    if event.seq and event.source not in run.sources:
+        refusal = check_source(run, event)
+        if refusal:
+            return _verdict(run, record, refusal)
+    if agent is None and needs_agent:
+        who = event.agent or "(none)"
+        return _verdict(run, record, f"agent {who} was never announced in run {run.id}")
+    if check is not None:
+        refusal = check(run, agent, event)
+        if refusal:
+            return _verdict(run, record, refusal)
+    signals: list[tuple[int, Signal]] | None = None
+    for slot, look in deciders:
+        actor = agent if agent is not None else _actor(run, event)
+        signal = look(run, actor, event, slot, run.rules[slot])
+        if signal is not None:
+            signals = signals or []
+            signals.append((slot, signal))
+    if signals is None and not speaks and not run.jumped_ms:
         return None
-    return _say(run, agent, record, signals)
+    return _say(run, agent, record, signals or [])
+
+
+def _actor(run: Run, event: e.Event) -> Agent:
+    """Whom the detectors look at when the event's own agent is not yet there: its parent."""
+    assert isinstance(event, e.AgentStarted)
+    return run.agents[event.parent]
 
 
 def _say(
@@ -269,32 +290,34 @@ def _verdict(run: Run, record: Record, refusal: str = "") -> Verdict:
 # --- apply -------------------------------------------------------------------------------------
 
 
-def _apply(state: State, run: Run, record: Record, verdict: Verdict | None) -> None:
+def _apply(state: State, run: Run, record: Record, event: e.Event, verdict: Verdict | None) -> None:
     """Change the run by the event and what was decided of it."""
-    event = record.event
-    cls = type(event)
     run.offset = record.offset
+    seq, source = event.seq, event.source
     if verdict is not None and verdict.refusal:
-        if event.source in run.sources and event.seq:
-            run.sources[event.source] = event.seq
+        if seq and source in run.sources:
+            run.sources[source] = seq
         return
-    if event.seq:
-        last = run.sources.get(event.source, 0)
-        if event.seq > last + 1:
+    if seq:
+        if seq > run.sources.get(source, 0) + 1:
             run.gaps += 1
-        run.sources[event.source] = event.seq
-    actor = run.agents.get(event.parent if cls is e.AgentStarted else event.agent)  # type: ignore[attr-defined]
-    for slot, remember in _REMEMBERERS.get(cls, ()):
-        remember(run, actor, event, slot, record.offset)  # type: ignore[arg-type]
-    change = CHANGES.get(cls)
+        run.sources[source] = seq
+    _, _, _, _, rememberers, change = _PLANS[type(event)]
+    if type(event) is e.Ticked:
+        if verdict is not None:
+            _apply_verdict(run, verdict)
+        _tick(state, run)
+        return
+    agent = run.agents.get(event.agent)
+    for slot, remember in rememberers:
+        actor = agent if agent is not None else _actor(run, event)
+        remember(run, actor, event, slot, record.offset)
     if change is not None:
-        change(run, actor, event, record.offset)  # type: ignore[arg-type]
+        actor = agent if type(event) is not e.AgentStarted else _actor(run, event)  # type: ignore[assignment]
+        change(run, actor, event, record.offset)
     if verdict is not None:
         _apply_verdict(run, verdict)
-    if cls is e.Ticked:
-        _tick(state, run)
-    else:
-        run.active_ms = run.now_ms
+    run.active_ms = run.now_ms
 
 
 def _apply_verdict(run: Run, verdict: Verdict) -> None:

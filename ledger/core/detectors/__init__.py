@@ -2,15 +2,14 @@
 
 A detector is a module with
     NAME     the finding it makes, and the name of its rule under `findings` in the policy
-    READS    the event classes it looks at
-    decide(run, agent, event, slot, rule) -> Signal | None
-             reads the state as it was *before* the event; changes nothing
-    remember(run, agent, event, slot, offset) -> None
-             changes its own memory, `run.memory[slot]` and `agent.memory[slot]`, and nothing
-             else; called before the event changes the tree
+    DECIDES    event class -> function(run, agent, event, slot, rule) -> Signal | None
+               reads the state as it was *before* the event; changes nothing
+    REMEMBERS  event class -> function(run, agent, event, slot, offset)
+               changes its own memory, `run.memory[slot]` and `agent.memory[slot]`, and
+               nothing else; called before the event changes the tree
 `agent` is the one who acts; of `agent_started` it is the parent, the child being not yet there.
-Memory is None until a detector needs it, made of ints, strings, lists and dicts of these
-(`codec.py` writes it down as JSON), and bounded.
+Memory is None until a detector needs it, bounded, and made of ints, strings, lists, tuples,
+dicts and arrays of 64-bit integers (`codec.py` writes it down as JSON).
 
 To add one: write the file, add it to DETECTORS, add its rule to `policy.Findings`, and write
 a story where it speaks and one where it stays silent.
@@ -44,13 +43,18 @@ NAMES: tuple[str, ...] = tuple(detector.NAME for detector in DETECTORS)
 Decide = Callable[[Run, Agent, Any, int, Any], Signal | None]
 Remember = Callable[[Run, Agent, Any, int, int], None]
 
-DECIDERS: dict[type[Event], tuple[tuple[int, Decide], ...]] = {}
-REMEMBERERS: dict[type[Event], tuple[tuple[int, Remember], ...]] = {}
+Deciders = tuple[tuple[int, Decide], ...]
+Rememberers = tuple[tuple[int, Remember], ...]
 
-for _slot, _detector in enumerate(DETECTORS):
-    for _cls in _detector.READS:
-        DECIDERS[_cls] = (*DECIDERS.get(_cls, ()), (_slot, _detector.decide))
-        REMEMBERERS[_cls] = (*REMEMBERERS.get(_cls, ()), (_slot, _detector.remember))
+
+def deciders(cls: type[Event]) -> Deciders:
+    """(slot, function) of each detector that decides on this event class."""
+    return tuple((i, d.DECIDES[cls]) for i, d in enumerate(DETECTORS) if cls in d.DECIDES)
+
+
+def rememberers(cls: type[Event]) -> Rememberers:
+    """(slot, function) of each detector that remembers this event class."""
+    return tuple((i, d.REMEMBERS[cls]) for i, d in enumerate(DETECTORS) if cls in d.REMEMBERS)
 
 
 def rules(policy: Policy) -> tuple[Rule, ...]:

@@ -18,10 +18,9 @@ from ledger.core.state import Agent, Run
 from ledger.core.verdicts import Denial
 
 NAME = "delegation_too_deep"
-READS = (SpawnRequested, AgentStarted)
 
 
-def decide(
+def _decide(
     run: Run, agent: Agent, event: SpawnRequested | AgentStarted, slot: int, rule: Rule
 ) -> Signal | None:
     """Refuse the spawn that goes below `run.depth_max`; say where one started all the same."""
@@ -47,9 +46,13 @@ def decide(
     )
 
 
-def remember(
+def _remember(
     run: Run, agent: Agent, event: SpawnRequested | AgentStarted, slot: int, offset: int
 ) -> None:
     """Count the attempts of each agent."""
     if agent.depth + 1 > run.limits.depth_max:
         agent.memory[slot] = (agent.memory[slot] or 0) + 1
+
+
+DECIDES = {SpawnRequested: _decide, AgentStarted: _decide}
+REMEMBERS = {SpawnRequested: _remember, AgentStarted: _remember}

@@ -14,8 +14,6 @@ What it ignores
 
 from __future__ import annotations
 
-from typing import Any
-
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import (
     AgentStarted,
@@ -29,85 +27,148 @@ from ledger.core.state import Agent, Run
 from ledger.core.verdicts import Denial
 
 NAME = "duplicated_work"
-READS = (ToolCallRequested, ToolCallStarted, ModelCallStarted, SpawnRequested, AgentStarted)
 
-Work = ToolCallRequested | ToolCallStarted | ModelCallStarted | SpawnRequested | AgentStarted
-Entry = list[Any]
-FIRST, LAST, AGENTS, OFFSET, NEAR = range(5)
-# The memory of a run maps a fingerprint to [who did it first, who last, how many agents,
-# the first's offset, the near fingerprint], oldest first.
+Call = ToolCallRequested | ToolCallStarted | ModelCallStarted
+Task = SpawnRequested | AgentStarted
 
-
-def _work(event: Work) -> tuple[int, int, str]:
-    """(exact fingerprint, near fingerprint, what it is)."""
-    if isinstance(event, (ToolCallStarted, ToolCallRequested)):
-        return event.args_fp, 0, event.tool
-    if isinstance(event, ModelCallStarted):
-        return event.prompt_fp, 0, event.model
-    return event.task_fp, event.task_near, "task"
+CALLS, TASKS, AGAIN = range(3)
+# The memory of a run is three dicts by fingerprint, oldest first: CALLS (who did it first,
+# where), TASKS (the same and the near fingerprint), and AGAIN: all who did it, of what more
+# than one did.
+AGENTS_NAMED = 64
+Found = tuple[str, int] | tuple[str, int, int]
 
 
-def _seen(memory: dict[int, Entry], exact: int, near: int, bits: int) -> Entry | None:
-    found = memory.get(exact)
-    if found is not None or near == 0:
-        return found
-    for entry in memory.values():
-        if entry[NEAR] and (entry[NEAR] ^ near).bit_count() <= bits:
-            return entry
-    return None
+def _fp(event: Call) -> int:
+    return event.prompt_fp if isinstance(event, ModelCallStarted) else event.args_fp
 
 
-def _doer(event: Work) -> str:
+def _doer(event: Task) -> str:
     return event.child if isinstance(event, SpawnRequested) else event.agent
 
 
-def decide(run: Run, agent: Agent, event: Work, slot: int, rule: DuplicatedWork) -> Signal | None:
-    """Say that another agent of the run did the same."""
-    memory = run.memory[slot]
-    exact, near, what = _work(event)
-    if memory is None or exact == 0:
+def _signal(
+    run: Run, doer: str, what: str, fp: int, found: Found, slot: int, rule: DuplicatedWork
+) -> Signal | None:
+    first, offset = found[0], found[1]
+    others: list[str] = run.memory[slot][AGAIN].get(fp, [first])
+    if doer in others or len(others) >= AGENTS_NAMED:
         return None
-    found = _seen(memory, exact, near, rule.near_bits)
-    if found is None:
-        return None
-    doer, first = _doer(event), found[FIRST]
-    if doer in (first, found[LAST]):
-        return None
-    agents = found[AGENTS] + 1
-    reason = f"{doer} does what {first} did at offset {found[OFFSET]}: {what}."
+    agents = len(others) + 1
+    reason = f"{doer} does what {first} did at offset {offset}: {what}."
     return Signal(
-        key=f"{exact:x}",
+        key=f"{fp:x}",
         subject=doer,
         severity="warning" if agents >= rule.warn_agents else "info",
         level=(agents - 1).bit_length(),
         reason=reason,
         facts={"first": first, "what": what, "agents": agents},
-        evidence=(found[OFFSET],),
+        evidence=(offset,),
         denial=Denial(
             reason,
             limit="findings.duplicated_work",
             instead=f"Use the result of {first}.",
-            see=f"{run.id}@{found[OFFSET]}",
+            see=f"{run.id}@{offset}",
         ),
     )
 
 
-def remember(run: Run, agent: Agent, event: Work, slot: int, offset: int) -> None:
-    """Note who did what; requests are not acts."""
-    if isinstance(event, (ToolCallRequested, SpawnRequested)):
-        return
-    exact, near, _ = _work(event)
-    if exact == 0:
-        return
-    memory: dict[int, Entry] | None = run.memory[slot]
+def _call(run: Run, agent: Agent, event: Call, slot: int, rule: DuplicatedWork) -> Signal | None:
+    """Say that another agent of the run made the same call."""
+    memory = run.memory[slot]
     if memory is None:
-        memory = run.memory[slot] = {}
-    rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
-    found, doer = _seen(memory, exact, near, rule.near_bits), _doer(event)
+        return None
+    fp = _fp(event)
+    found = memory[CALLS].get(fp)
+    if found is None or found[0] == agent.id:
+        return None
+    what = event.model if isinstance(event, ModelCallStarted) else event.tool
+    return _signal(run, agent.id, what, fp, found, slot, rule)
+
+
+def _remember_call(
+    run: Run, agent: Agent, event: ToolCallStarted | ModelCallStarted, slot: int, offset: int
+) -> None:
+    """Note who made which call."""
+    fp = _fp(event)
+    if fp == 0:
+        return
+    memory = run.memory[slot]
+    if memory is None:
+        memory = run.memory[slot] = [{}, {}, {}]
+    found = memory[CALLS].get(fp)
     if found is None:
-        memory[exact] = [doer, doer, 1, offset, near]
-        if len(memory) > rule.calls_remembered:
-            del memory[next(iter(memory))]
-    elif doer not in (found[FIRST], found[LAST]):
-        found[LAST] = doer
-        found[AGENTS] += 1
+        memory[CALLS][fp] = (agent.id, offset)
+        _bound(run, memory, CALLS, slot)
+    elif found[0] != agent.id:
+        _again(memory, fp, found[0], agent.id)
+
+
+def _bound(run: Run, memory: list[dict[int, Found]], which: int, slot: int) -> None:
+    rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
+    if len(memory[which]) > rule.calls_remembered:
+        oldest = next(iter(memory[which]))
+        del memory[which][oldest]
+        memory[AGAIN].pop(oldest, None)
+
+
+def _again(memory: list[dict[int, list[str]]], fp: int, first: str, doer: str) -> None:
+    agents = memory[AGAIN].setdefault(fp, [first])
+    if doer not in agents and len(agents) < AGENTS_NAMED:
+        agents.append(doer)
+
+
+def _same_task(
+    memory: list[dict[int, Found]], fp: int, near: int, bits: int
+) -> tuple[int, Found] | None:
+    """The task that this one is equal or near to, with its fingerprint."""
+    tasks = memory[TASKS]
+    found = tasks.get(fp)
+    if found is not None:
+        return fp, found
+    if near:
+        for other, entry in tasks.items():
+            if entry[2] and (entry[2] ^ near).bit_count() <= bits:  # type: ignore[misc]
+                return other, entry
+    return None
+
+
+def _task(run: Run, agent: Agent, event: Task, slot: int, rule: DuplicatedWork) -> Signal | None:
+    """Say that another agent of the run was given the same task, or one that is near."""
+    memory = run.memory[slot]
+    if memory is None or event.task_fp == 0:
+        return None
+    same = _same_task(memory, event.task_fp, event.task_near, rule.near_bits)
+    if same is None:
+        return None
+    return _signal(run, _doer(event), "task", same[0], same[1], slot, rule)
+
+
+def _remember_task(run: Run, agent: Agent, event: AgentStarted, slot: int, offset: int) -> None:
+    """Note who was given which task."""
+    if event.task_fp == 0:
+        return
+    memory = run.memory[slot]
+    if memory is None:
+        memory = run.memory[slot] = [{}, {}, {}]
+    rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
+    same = _same_task(memory, event.task_fp, event.task_near, rule.near_bits)
+    if same is None:
+        memory[TASKS][event.task_fp] = (event.agent, offset, event.task_near)
+        _bound(run, memory, TASKS, slot)
+    else:
+        _again(memory, same[0], same[1][0], event.agent)
+
+
+DECIDES = {
+    ToolCallRequested: _call,
+    ToolCallStarted: _call,
+    ModelCallStarted: _call,
+    SpawnRequested: _task,
+    AgentStarted: _task,
+}
+REMEMBERS = {
+    ToolCallStarted: _remember_call,
+    ModelCallStarted: _remember_call,
+    AgentStarted: _remember_task,
+}

@@ -13,45 +13,37 @@ What it ignores
 
 from __future__ import annotations
 
+from array import array
+
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import ToolCallEnded, ToolCallRequested
 from ledger.core.policy import RepeatedStep
-from ledger.core.state import Agent, Run
+from ledger.core.state import Agent, Call, Run
 from ledger.core.verdicts import Denial
 
 NAME = "repeated_step"
-READS = (ToolCallRequested, ToolCallEnded)
 PERIOD_MAX = 8
 
-STEPS, CALLS, OFFSETS, EQUAL, REFUSED = range(5)
-# The memory of an agent is five lists. The first three are rings of the last PERIOD_MAX steps,
-# newest first: what was done with which result, the call's fingerprint, where it stands.
-# EQUAL[p - 1] counts the newest steps in a row that equal the one p before them; it is empty
-# while nothing repeats, which is nearly always. REFUSED are calls that the rule refuses.
+STEPS, CALLS, OFFSETS, EQUAL = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(4))
+NEXT = 4 * PERIOD_MAX
+# The memory of an agent is one array of 64-bit integers: rings of what was done with which
+# result, of the calls' fingerprints and of where they stand; then EQUAL, whose p-th place
+# counts the newest steps in a row that equal the one p before them; then the place in the
+# rings that comes next. It is 350 bytes, and an agent that calls no tool has none.
 _MIX = 0x9E3779B97F4A7C15
 _MASK = 2**62 - 1
 
 
-def _step(run: Run, event: ToolCallEnded) -> tuple[int, int]:
-    """(step, call): 0 where the arguments are not known."""
-    call = run.calls.get(event.call)
-    if call is None or call.fp == 0:
-        return 0, 0
+def _step(call: Call, event: ToolCallEnded) -> int:
+    """What was done with which result, as one number; never 0."""
     failed = 1 if event.error else 0
-    return ((call.fp * _MIX) ^ (event.result_fp << 1 | failed)) & _MASK or 1, call.fp
+    return ((call.fp * _MIX) ^ (event.result_fp << 1 | failed)) & _MASK or 1
 
 
-def _equal(memory: list[list[int]], step: int) -> list[int]:
-    """EQUAL as it will be after this step; empty when nothing repeats."""
-    steps = memory[STEPS]
-    if step not in steps:
-        return []
-    before = memory[EQUAL]
-    after = [0] * PERIOD_MAX
-    for lag, earlier in enumerate(steps):
-        if earlier == step:
-            after[lag] = (before[lag] if before else 0) + 1
-    return after
+def _equal(memory: array[int], step: int) -> list[int]:
+    """EQUAL as it will be after this step."""
+    steps, before, place = memory[STEPS], memory[EQUAL], memory[NEXT]
+    return [before[lag] + 1 if steps[place - 1 - lag] == step else 0 for lag in range(PERIOD_MAX)]
 
 
 def _rounds(equal: list[int]) -> tuple[int, int]:
@@ -71,27 +63,27 @@ def _level(rounds: int, rule: RepeatedStep) -> int:
     return 1 + (rounds // rule.deny_repeats).bit_length()
 
 
-def decide(
-    run: Run,
-    agent: Agent,
-    event: ToolCallRequested | ToolCallEnded,
-    slot: int,
-    rule: RepeatedStep,
+def _newest(memory: array[int], ring: slice, count: int) -> list[int]:
+    """The newest `count` entries of a ring, newest first."""
+    entries, place = memory[ring], memory[NEXT]
+    return [entries[place - 1 - lag] for lag in range(count)]
+
+
+def _ended(
+    run: Run, agent: Agent, event: ToolCallEnded, slot: int, rule: RepeatedStep
 ) -> Signal | None:
-    """Say that a cycle came round again; refuse a call of a cycle that is critical."""
-    memory = agent.memory[slot]
-    if memory is None:
+    """Say that a cycle came round again, or that it was left."""
+    memory: array[int] | None = agent.memory[slot]
+    call = run.calls[event.call]
+    if memory is None or call.fp == 0:
         return None
-    if isinstance(event, ToolCallRequested):
-        return _refuse(agent, event) if event.args_fp in memory[REFUSED] else None
-    step, _ = _step(run, event)
-    equal = _equal(memory, step) if step else []
-    if not equal and not memory[EQUAL]:
-        return None
-    rounds, period = _rounds(equal)
+    step = _step(call, event)
+    if step not in memory[STEPS]:
+        return _over(run, agent) if run.spoken else None
+    rounds, period = _rounds(_equal(memory, step))
     level = _level(rounds, rule)
     if level == 0:
-        return _over(run, agent)
+        return _over(run, agent) if run.spoken else None
     critical = rounds >= rule.deny_repeats
     return Signal(
         key=agent.id,
@@ -100,13 +92,22 @@ def decide(
         level=level,
         reason=f"{agent.id} went {rounds} times round the same {period} tool calls, "
         "with equal results.",
-        facts={"rounds": rounds, "period": period, "tool": run.calls[event.call].name},
-        evidence=tuple(reversed(memory[OFFSETS][:period])),
-        denies=tuple(sorted(set(memory[CALLS][:period]))) if critical else (),
+        facts={"rounds": rounds, "period": period, "tool": call.name},
+        evidence=tuple(reversed(_newest(memory, OFFSETS, period))),
+        denies=tuple(sorted(set(_newest(memory, CALLS, period)))) if critical else (),
     )
 
 
-def _refuse(agent: Agent, event: ToolCallRequested) -> Signal:
+def _requested(
+    run: Run, agent: Agent, event: ToolCallRequested, slot: int, rule: RepeatedStep
+) -> Signal | None:
+    """Refuse a call of a cycle that is critical."""
+    memory: array[int] | None = agent.memory[slot]
+    if memory is None or event.args_fp == 0:
+        return None
+    rounds, period = _rounds(list(memory[EQUAL]))
+    if rounds < rule.deny_repeats or event.args_fp not in _newest(memory, CALLS, period):
+        return None
     reason = f"{agent.id} repeats {event.tool} with equal arguments and equal results."
     denial = Denial(
         reason,
@@ -117,29 +118,31 @@ def _refuse(agent: Agent, event: ToolCallRequested) -> Signal:
 
 
 def _over(run: Run, agent: Agent) -> Signal | None:
-    if run.spoken.get(f"{NAME} {agent.id}", 0) == 0:
+    if f"{NAME} {agent.id}" not in run.spoken:
         return None
     return Signal(agent.id, agent.id, "info", 0, f"{agent.id} left its cycle.")
 
 
-def remember(
-    run: Run, agent: Agent, event: ToolCallRequested | ToolCallEnded, slot: int, offset: int
-) -> None:
-    """Shift the step into the rings."""
-    if isinstance(event, ToolCallRequested):
+def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: int) -> None:
+    """Put the step into the rings."""
+    call = run.calls[event.call]
+    fp = call.fp
+    if fp == 0:
         return
-    step, call = _step(run, event)
-    if step == 0:
-        return
-    memory = agent.memory[slot]
+    step = _step(call, event)
+    memory: array[int] | None = agent.memory[slot]
     if memory is None:
-        agent.memory[slot] = [[step], [call], [offset], [], []]
-        return
-    equal = _equal(memory, step)
-    memory[EQUAL] = equal
-    for ring, value in zip(memory, (step, call, offset), strict=False):
-        ring.insert(0, value)
-        del ring[PERIOD_MAX:]
-    rule: RepeatedStep = run.rules[slot]  # type: ignore[assignment]
-    rounds, period = _rounds(equal)
-    memory[REFUSED] = sorted(set(memory[CALLS][:period])) if rounds >= rule.deny_repeats else []
+        memory = agent.memory[slot] = array("q", bytes(8 * (NEXT + 1)))
+    if step in memory[STEPS]:
+        memory[EQUAL] = array("q", _equal(memory, step))
+    elif any(memory[EQUAL]):
+        memory[EQUAL] = array("q", bytes(8 * PERIOD_MAX))
+    place = memory[NEXT]
+    memory[place] = step
+    memory[place + PERIOD_MAX] = fp
+    memory[place + 2 * PERIOD_MAX] = offset
+    memory[NEXT] = (place + 1) % PERIOD_MAX
+
+
+DECIDES = {ToolCallRequested: _requested, ToolCallEnded: _ended}
+REMEMBERS = {ToolCallEnded: _remember}

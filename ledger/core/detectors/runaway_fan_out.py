@@ -22,7 +22,6 @@ from ledger.core.state import Agent, Run
 from ledger.core.verdicts import SPAWNS, Denial, Severity
 
 NAME = "runaway_fan_out"
-READS = (SpawnRequested, AgentStarted, AgentEnded)
 
 
 def room(run: Run, agent: Agent) -> tuple[int, Denial | None]:
@@ -68,16 +67,12 @@ def _spent(run: Run, agent: Agent, place: int) -> Denial:
     )
 
 
-def decide(
-    run: Run, agent: Agent, event: SpawnRequested | AgentStarted | AgentEnded, slot: int, rule: Rule
+def _requested(
+    run: Run, agent: Agent, event: SpawnRequested, slot: int, rule: Rule
 ) -> Signal | None:
-    """Refuse the spawn there is no room for; say where there were too many all the same."""
-    if isinstance(event, AgentEnded):
-        return _calm(run, agent.parent)
-    if isinstance(event, SpawnRequested):
-        _, denial = room(run, agent)
-        return None if denial is None else _refused(run, agent, denial, slot)
-    return _too_many(run, agent, event)
+    """Refuse the spawn there is no room for."""
+    denial = room(run, agent)[1]
+    return None if denial is None else _refused(run, agent, denial, slot)
 
 
 def _refused(run: Run, agent: Agent, denial: Denial, slot: int) -> Signal:
@@ -103,7 +98,7 @@ def _refused(run: Run, agent: Agent, denial: Denial, slot: int) -> Signal:
     )
 
 
-def _too_many(run: Run, parent: Agent, event: AgentStarted) -> Signal | None:
+def _started(run: Run, parent: Agent, event: AgentStarted, slot: int, rule: Rule) -> Signal | None:
     """An agent that nobody admitted has started: the children it makes too many."""
     if event.lease in run.leases:
         return None
@@ -126,8 +121,9 @@ def _too_many(run: Run, parent: Agent, event: AgentStarted) -> Signal | None:
     )
 
 
-def _calm(run: Run, parent: Agent | None) -> Signal | None:
+def _ended(run: Run, agent: Agent, event: AgentEnded, slot: int, rule: Rule) -> Signal | None:
     """Back at half the limit or below: what was said is over."""
+    parent = agent.parent
     if parent is None or run.spoken.get(f"{NAME} {parent.id}", 0) == 0:
         return None
     if (parent.children_open - 1) * 2 > parent.limits.open_children_max:
@@ -135,10 +131,12 @@ def _calm(run: Run, parent: Agent | None) -> Signal | None:
     return Signal(parent.id, parent.id, "info", 0, f"{parent.id} has drained its children.")
 
 
-def remember(
-    run: Run, agent: Agent, event: SpawnRequested | AgentStarted, slot: int, offset: int
-) -> None:
+def _remember(run: Run, agent: Agent, event: SpawnRequested, slot: int, offset: int) -> None:
     """Count the refusals; `room` is asked before the event changes the tree."""
-    if isinstance(event, SpawnRequested) and room(run, agent)[1] is not None:
+    if room(run, agent)[1] is not None:
         agent.memory[slot] = (agent.memory[slot] or 0) + 1
         run.memory[slot] = (run.memory[slot] or 0) + 1
+
+
+DECIDES = {SpawnRequested: _requested, AgentStarted: _started, AgentEnded: _ended}
+REMEMBERS = {SpawnRequested: _remember}
