@@ -139,7 +139,7 @@ class LogFile:
         with self._turn, self._connection_lock, self._reading_lock:
             if not self._closed and self._pid == os.getpid() and not self._unsafe:
                 self._drop_connections(checkpoint=True)
-                self.lock.forget()
+                self.lock.close()
             self._closed = True
         open_files.discard(self)
 
