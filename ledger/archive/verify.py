@@ -1,0 +1,236 @@
+"""Proof that the archive is whole: no gap, no duplicate, an unbroken chain of digests.
+
+What a newcomer would get wrong
+    Everything is recomputed from the rows; what the table says of itself is only compared.
+    The chain lives in the rows (`chain`, on the last row of each segment), so compaction and
+    the cleaning of old Delta commits cannot lose it. Commit metadata that is still there must
+    agree with it.
+    A wrong archive is an answer, not an exception: read `Verification.problems`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ledger.archive.errors import short
+from ledger.archive.rows import LOGS, digest_of
+from ledger.archive.table import METADATA, File, Table
+
+PROBLEMS_MAX = 100
+"""More problems than this are counted, not listed."""
+COLUMNS = ["position", "payload", "raw", "chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong at `position` of a log: `kind` and a sentence."""
+
+    kind: str
+    log: str
+    partition: int
+    position: int
+    text: str
+
+
+@dataclass(slots=True)
+class Span:
+    """What the archive holds of one log and partition: positions `first` up to before `next`."""
+
+    log: str
+    partition: int
+    first: int
+    next: int
+    rows: int
+    segments: int
+    digest: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What `verify` found in version `version` of the archive at `location`."""
+
+    location: str
+    version: int
+    log_id: str
+    spans: list[Span] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    problems_more: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems
+
+    def add(self, problem: Problem) -> None:
+        """List a problem, or count it when there are too many."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(problem)
+        else:
+            self.problems_more += 1
+
+
+def verify(
+    archive: str | Path | Table, *, storage_options: dict[str, str] | None = None, first: int = 1
+) -> Verification:
+    """Read the whole archive and recompute its digests; `first` is each log's first position.
+
+    Memory is bounded by the largest file's digests (about 100 bytes a row).
+    Raises ArchiveMissing, ArchiveFailed when the table itself cannot be read.
+    """
+    table = archive if isinstance(archive, Table) else Table.open(archive, storage_options)
+    table.refresh()
+    result = Verification(table.location, table.version, table.log_id)
+    commits = _commits(table)
+    files = table.files()
+    places = {(file.log, file.partition) for file in files}
+    places |= {(log, 0) for log in LOGS if table.next_position(log) is not None}
+    for log, partition in sorted(places):
+        mine = [file for file in files if (file.log, file.partition) == (log, partition)]
+        _Walk(result, table, log, partition, first, commits).run(mine)
+    return result
+
+
+def _commits(table: Table) -> dict[tuple[str, int, int], tuple[str, str]]:
+    """(log, partition, next) to (digest before, digest) from the commits not cleaned away yet."""
+    found = {}
+    for commit in table.delta.history():
+        for fact in commit.get(METADATA) or ():
+            key = (fact["log"], fact["partition"], fact["next"])
+            found[key] = (fact["before"], fact["digest"])
+    return found
+
+
+class _Walk:
+    """One log and partition, position by position."""
+
+    def __init__(
+        self,
+        result: Verification,
+        table: Table,
+        log: str,
+        partition: int,
+        first: int,
+        commits: dict[tuple[str, int, int], tuple[str, str]],
+    ) -> None:
+        self.result, self.table, self.commits = result, table, commits
+        self.span = Span(log, partition, first, first, 0, 0, "")
+        self._before = b""
+        self._positions: list[int] = []
+        self._hashes: list[bytes] = []
+
+    def run(self, files: list[File]) -> None:
+        """Walk through the files; those whose positions overlap are read together."""
+        for group in _overlapping(files):
+            rows = self._read(group)
+            if rows is not None and rows.num_rows:
+                self._check_order(rows["position"].combine_chunks())
+                self._check_digests(rows)
+        span = self.span
+        if self._positions:
+            self._say("digest", self._positions[0], "rows behind the last digest of the chain")
+        said = self.table.next_position(span.log, span.partition)
+        if said is not None and said != span.next:
+            self._say("end", span.next, f"the table says it holds all before {said}")
+        span.digest = self._before.hex()
+        self.result.spans.append(span)
+
+    def _say(self, kind: str, position: int, text: str) -> None:
+        self.result.add(Problem(kind, self.span.log, self.span.partition, position, text))
+
+    def _read(self, files: list[File]) -> pa.Table | None:
+        """Position, payload hash and chain of these files, by position."""
+        parts = []
+        for file in files:
+            try:
+                parts += [_hashed(batch) for batch in self.table.read(file, COLUMNS)]
+            except (OSError, pa.ArrowException) as problem:
+                self._say("unreadable", file.first, f"file {file.path}: {short(problem)}")
+        return pa.Table.from_batches(parts).sort_by("position") if parts else None
+
+    def _check_order(self, positions: pa.Array) -> None:
+        """Every position follows the one before, none missing, none twice."""
+        span = self.span
+        low, high = positions[0].as_py(), positions[-1].as_py()
+        if low != span.next or high - low + 1 != len(positions) or not _climbs(positions):
+            expected = span.next
+            for position in positions.to_pylist():
+                if position < expected:
+                    self._say("duplicate", position, f"position {position} is there twice")
+                elif position > expected:
+                    self._say(
+                        "gap", expected, f"positions {expected} to {position - 1} are missing"
+                    )
+                expected = max(expected, position + 1)
+        span.rows += len(positions)
+        span.next = max(span.next, high + 1)
+
+    def _check_digests(self, rows: pa.Table) -> None:
+        """Recompute the running digest of every segment that ends in these rows."""
+        span = self.span
+        chain = rows["chain"].to_pylist()
+        positions, hashes = rows["position"].to_pylist(), rows["hash"].to_pylist()
+        start = 0
+        for index, said in enumerate(chain):
+            if said is None:
+                continue
+            self._positions += positions[start : index + 1]
+            self._hashes += hashes[start : index + 1]
+            start = index + 1
+            found = digest_of(self._before, self._positions, self._hashes)
+            end = positions[index]
+            if found != said:
+                text = f"positions {self._positions[0]} to {end} are not what was archived"
+                self._say("digest", self._positions[0], text)
+            self._check_commit(end + 1, self._before, said)
+            span.segments += 1
+            self._before = said
+            self._positions, self._hashes = [], []
+        self._positions += positions[start:]
+        self._hashes += hashes[start:]
+
+    def _check_commit(self, next_position: int, before: bytes, said: bytes) -> None:
+        """What the commit's metadata says must be what the rows say."""
+        key = (self.span.log, self.span.partition, next_position)
+        fact = self.commits.get(key)
+        if fact is not None and fact != (before.hex(), said.hex()):
+            self._say("metadata", next_position - 1, "the commit says another digest than its rows")
+
+
+def _overlapping(files: list[File]) -> Iterator[list[File]]:
+    """Files in order of position, those that share positions in one group."""
+    group: list[File] = []
+    last = -1
+    for file in files:
+        if group and file.first > last:
+            yield group
+            group = []
+        group.append(file)
+        last = max(last, file.last) if len(group) > 1 else file.last
+    if group:
+        yield group
+
+
+def _climbs(positions: pa.Array) -> bool:
+    """True when each is greater than the one before."""
+    steps = pc.min(pc.pairwise_diff(positions)).as_py()
+    return steps is None or steps > 0
+
+
+def _hashed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with each payload replaced by its SHA-256."""
+    sha256 = hashlib.sha256
+    values: list[Any] = batch["payload"].cast(pa.binary()).to_pylist()
+    if batch["raw"].null_count < batch.num_rows:
+        raws = batch["raw"].to_pylist()
+        values = [raw if value is None else value for value, raw in zip(values, raws, strict=True)]
+    hashes = [sha256(value if value is not None else b"").digest() for value in values]
+    return pa.record_batch(
+        {"position": batch["position"], "hash": pa.array(hashes), "chain": batch["chain"]}
+    )
