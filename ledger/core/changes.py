@@ -23,6 +23,7 @@ from ledger.core.verdicts import (
     Verdict,
 )
 
+NOTHING = [0, 0, 0, 0, 0]
 Change = Callable[[Run, Agent, Any, int], None]
 
 
@@ -52,16 +53,22 @@ def drop_lease(run: Run, lease: Lease) -> None:
 
 def _use(run: Run, agent: Agent, lease_id: str, unit: int) -> None:
     """Count one act, against its lease where there is one."""
-    lease = run.leases.get(lease_id) if lease_id else None
+    lease = run.leases.get(lease_id)
     if lease is None or lease.agent != agent.id or lease.left[unit] == 0:
-        budget.spend(agent.chain, unit, 1)
+        for held in agent.chain:
+            held.spent[unit] += 1
         run.unadmitted += 1
         return
-    budget.use(lease, agent.chain, unit, 1)
+    left = lease.left
+    left[unit] -= 1
+    if not lease.forfeit:
+        for held in agent.chain:
+            held.reserved[unit] -= 1
+            held.spent[unit] += 1
     if unit == SPAWNS:
         agent.children_leased -= 1
         run.live_leased -= 1
-    if not any(lease.left):
+    if left == NOTHING:
         drop_lease(run, lease)
 
 
@@ -152,7 +159,7 @@ def _model_call_ended(run: Run, agent: Agent, event: e.ModelCallEnded, offset: i
             rest = budget.use(lease, agent.chain, unit, amount)
             if rest:
                 budget.spend(agent.chain, unit, rest)
-        if not any(lease.left):
+        if lease.left == NOTHING:
             drop_lease(run, lease)
     if agent.latch & KILL or run.latch & KILL:
         orders.acted_after(run, agent, event.cost_microdollars)

@@ -139,7 +139,7 @@ def _pack(memory: Any) -> Any:
     if isinstance(memory, dict):
         return {"d": [[key, _pack(value)] for key, value in memory.items()]}
     if isinstance(memory, tuple):
-        return {"t": list(memory)}
+        return {"t": [_pack(part) for part in memory]}
     if isinstance(memory, list):
         return [_pack(part) for part in memory]
     return memory
@@ -153,5 +153,5 @@ def _unpack(data: Any) -> Any:
     if "q" in data:
         return array("q", data["q"])
     if "t" in data:
-        return tuple(data["t"])
+        return tuple(_unpack(part) for part in data["t"])
     return {key: _unpack(value) for key, value in data["d"]}

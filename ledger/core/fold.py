@@ -10,8 +10,8 @@ from __future__ import annotations
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import admit, barred
-from ledger.core.changes import CHANGES, apply_orders, end_run, grant
-from ledger.core.checks import CHECKS, WITHOUT_AGENT
+from ledger.core.changes import CHANGES, Change, apply_orders, end_run, grant
+from ledger.core.checks import CHECKS, WITHOUT_AGENT, Check
 from ledger.core.checks import source as check_source
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import Record
@@ -26,7 +26,8 @@ _SETTLES = frozenset({e.OrderGiven, e.OrderReceipted, e.HolderLost, e.Ticked, e.
 # What is to be done with an event of each class, looked up once: (needs an announced agent,
 # check, detectors that decide, whether there is always something to say, detectors that
 # remember, change).
-_PLANS = {
+Plan = tuple[bool, Check | None, detectors.Deciders, bool, detectors.Rememberers, Change | None]
+_PLANS: dict[type[e.Event], Plan] = {
     cls: (
         cls not in WITHOUT_AGENT,
         CHECKS.get(cls),
@@ -45,32 +46,42 @@ def fold(state: State, record: Record) -> Verdict | None:
     run = state.runs.get(event.run)
     if run is None:
         return outside(state, record, None)
-    if not _advance(run, record, event):
+    last = _advance(run, record, event)
+    if last < 0:
         return None
-    verdict = _decide(run, record, event)
-    _apply(state, run, record, event, verdict)
+    plan = _PLANS[type(event)]
+    agent = run.agents.get(event.agent)
+    verdict = _decide(run, agent, record, event, plan, last)
+    _apply(state, run, agent, record, event, plan, last, verdict)
     return verdict
 
 
 def apply_published(state: State, record: Record, verdict: Verdict | None) -> None:
     """Apply what was once decided of this record (None: nothing was said of it)."""
-    run = state.runs.get(record.event.run)
+    event = record.event
+    run = state.runs.get(event.run)
     if run is None:
-        outside(state, record, verdict or Verdict(record.offset, record.event.run))
-    elif _advance(run, record, record.event):
-        _apply(state, run, record, record.event, verdict)
+        outside(state, record, verdict or Verdict(record.offset, event.run))
+        return
+    last = _advance(run, record, event)
+    if last >= 0:
+        agent = run.agents.get(event.agent)
+        _apply(state, run, agent, record, event, _PLANS[type(event)], last, verdict)
 
 
 def compare(state: State, record: Record, published: Verdict | None) -> Verdict | None:
     """Decide as `fold` would, but apply what was published; gives what this code would say."""
-    run = state.runs.get(record.event.run)
+    event = record.event
+    run = state.runs.get(event.run)
     if run is None:
         return outside(state, record, published)
-    event = record.event
-    if not _advance(run, record, event):
+    last = _advance(run, record, event)
+    if last < 0:
         return None
-    verdict = _decide(run, record, event)
-    _apply(state, run, record, event, published)
+    plan = _PLANS[type(event)]
+    agent = run.agents.get(event.agent)
+    verdict = _decide(run, agent, record, event, plan, last)
+    _apply(state, run, agent, record, event, plan, last, published)
     return verdict
 
 
@@ -83,29 +94,38 @@ def next_deadline(state: State, run_id: str) -> int:
 # --- time --------------------------------------------------------------------------------------
 
 
-def _advance(run: Run, record: Record, event: e.Event) -> bool:
-    """Move the clock; False for what was heard before, which is silent."""
+def _advance(run: Run, record: Record, event: e.Event) -> int:
+    """Move the clock; gives the last seq heard from the event's source (0: none).
+
+    -1 for what was heard before, which is silent: Kafka delivers at least once.
+    """
     if record.offset <= run.offset:
-        return False
+        return -1
+    last = run.sources.get(event.source, 0)
     seq = event.seq
-    if seq and seq <= run.sources.get(event.source, 0):
+    if seq <= last and seq:
         run.offset = record.offset
         run.repeats += 1
-        return False
+        return -1
     if run.observed:
         run.now_ms = max(run.now_ms, event.at_ms)
-        return True
+        return last
+    run.now_ms = max(run.now_ms, record.append_ms)
+    if run.now_ms >= run.deadline_ms or run.jumped_ms:
+        _due(run)
+    return last
+
+
+def _due(run: Run) -> None:
+    """A deadline is reached: say so before anything ends where the clock jumped past it."""
+    late = run.now_ms - run.deadline_ms
+    if late > run.policy.memory.clock_jump_ms and run.leases and not run.jumped_ms:
+        run.jumped_ms = late
+        run.deadline_ms = run.now_ms
+        return
     run.jumped_ms = 0
-    now = max(run.now_ms, record.append_ms)
-    late = now - run.deadline_ms
-    run.now_ms = now
     if late >= 0:
-        if late > run.policy.memory.clock_jump_ms and run.leases and now > run.deadline_ms:
-            run.jumped_ms = late
-            run.deadline_ms = now
-        else:
-            _expire(run)
-    return True
+        _expire(run)
 
 
 def _expire(run: Run) -> None:
@@ -138,25 +158,24 @@ def _set_deadline(run: Run) -> None:
 # --- decide ------------------------------------------------------------------------------------
 
 
-def _decide(run: Run, record: Record, event: e.Event) -> Verdict | None:
+def _decide(
+    run: Run, agent: Agent | None, record: Record, event: e.Event, plan: Plan, last: int
+) -> Verdict | None:
     """What is to be said of the record; reads only."""
-    needs_agent, check, deciders, speaks, _, _ = _PLANS[type(event)]
-    agent = run.agents.get(event.agent)
-    if event.seq and event.source not in run.sources:
+    needs_agent, check, deciders, speaks, _, _ = plan
+    refusal = ""
+    if last == 0 and event.seq:
         refusal = check_source(run, event)
-        if refusal:
-            return _verdict(run, record, refusal)
     if agent is None and needs_agent:
         who = event.agent or "(none)"
-        return _verdict(run, record, f"agent {who} was never announced in run {run.id}")
-    if check is not None:
-        refusal = check(run, agent, event)
-        if refusal:
-            return _verdict(run, record, refusal)
+        refusal = refusal or f"agent {who} was never announced in run {run.id}"
+    elif check is not None:
+        refusal = refusal or check(run, agent, event)
+    if refusal:
+        return _verdict(run, record, refusal)
     signals: list[tuple[int, Signal]] | None = None
     for slot, look in deciders:
-        actor = agent if agent is not None else _actor(run, event)
-        signal = look(run, actor, event, slot, run.rules[slot])
+        signal = look(run, agent or _actor(run, event), event, slot, run.rules[slot])
         if signal is not None:
             signals = signals or []
             signals.append((slot, signal))
@@ -290,34 +309,43 @@ def _verdict(run: Run, record: Record, refusal: str = "") -> Verdict:
 # --- apply -------------------------------------------------------------------------------------
 
 
-def _apply(state: State, run: Run, record: Record, event: e.Event, verdict: Verdict | None) -> None:
+def _apply(
+    state: State,
+    run: Run,
+    agent: Agent | None,
+    record: Record,
+    event: e.Event,
+    plan: Plan,
+    last: int,
+    verdict: Verdict | None,
+) -> None:
     """Change the run by the event and what was decided of it."""
-    run.offset = record.offset
-    seq, source = event.seq, event.source
+    offset = run.offset = record.offset
+    seq = event.seq
     if verdict is not None and verdict.refusal:
-        if seq and source in run.sources:
-            run.sources[source] = seq
+        if seq and last:
+            run.sources[event.source] = seq
         return
     if seq:
-        if seq > run.sources.get(source, 0) + 1:
+        if seq > last + 1:
             run.gaps += 1
-        run.sources[source] = seq
-    _, _, _, _, rememberers, change = _PLANS[type(event)]
-    if type(event) is e.Ticked:
-        if verdict is not None:
-            _apply_verdict(run, verdict)
-        _tick(state, run)
-        return
-    agent = run.agents.get(event.agent)
-    for slot, remember in rememberers:
-        actor = agent if agent is not None else _actor(run, event)
-        remember(run, actor, event, slot, record.offset)
+        run.sources[event.source] = seq
+    _, _, _, _, rememberers, change = plan
     if change is not None:
-        actor = agent if type(event) is not e.AgentStarted else _actor(run, event)  # type: ignore[assignment]
-        change(run, actor, event, record.offset)
+        if agent is None and type(event) is e.AgentStarted:
+            agent = _actor(run, event)
+        for slot, remember in rememberers:
+            remember(run, agent, event, slot, offset)  # type: ignore[arg-type]
+        change(run, agent, event, offset)  # type: ignore[arg-type]
+    elif agent is not None:
+        for slot, remember in rememberers:
+            remember(run, agent, event, slot, offset)
     if verdict is not None:
         _apply_verdict(run, verdict)
-    run.active_ms = run.now_ms
+    if type(event) is e.Ticked:
+        _tick(state, run)
+    else:
+        run.active_ms = run.now_ms
 
 
 def _apply_verdict(run: Run, verdict: Verdict) -> None:

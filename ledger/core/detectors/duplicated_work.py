@@ -28,7 +28,6 @@ from ledger.core.verdicts import Denial
 
 NAME = "duplicated_work"
 
-Call = ToolCallRequested | ToolCallStarted | ModelCallStarted
 Task = SpawnRequested | AgentStarted
 
 CALLS, TASKS, AGAIN = range(3)
@@ -37,10 +36,6 @@ CALLS, TASKS, AGAIN = range(3)
 # than one did.
 AGENTS_NAMED = 64
 Found = tuple[str, int] | tuple[str, int, int]
-
-
-def _fp(event: Call) -> int:
-    return event.prompt_fp if isinstance(event, ModelCallStarted) else event.args_fp
 
 
 def _doer(event: Task) -> str:
@@ -73,43 +68,62 @@ def _signal(
     )
 
 
-def _call(run: Run, agent: Agent, event: Call, slot: int, rule: DuplicatedWork) -> Signal | None:
-    """Say that another agent of the run made the same call."""
-    memory = run.memory[slot]
-    if memory is None:
+def _tool_call(
+    run: Run,
+    agent: Agent,
+    event: ToolCallRequested | ToolCallStarted,
+    slot: int,
+    rule: DuplicatedWork,
+) -> Signal | None:
+    """Say that another agent of the run made the same tool call."""
+    memory, fp = run.memory[slot], event.args_fp
+    if memory is None or fp not in memory[CALLS] or memory[CALLS][fp][0] == agent.id:
         return None
-    fp = _fp(event)
-    found = memory[CALLS].get(fp)
-    if found is None or found[0] == agent.id:
-        return None
-    what = event.model if isinstance(event, ModelCallStarted) else event.tool
-    return _signal(run, agent.id, what, fp, found, slot, rule)
+    return _signal(run, agent.id, event.tool, fp, memory[CALLS][fp], slot, rule)
 
 
-def _remember_call(
-    run: Run, agent: Agent, event: ToolCallStarted | ModelCallStarted, slot: int, offset: int
+def _model_call(
+    run: Run, agent: Agent, event: ModelCallStarted, slot: int, rule: DuplicatedWork
+) -> Signal | None:
+    """Say that another agent of the run made the same model call."""
+    memory, fp = run.memory[slot], event.prompt_fp
+    if memory is None or fp not in memory[CALLS] or memory[CALLS][fp][0] == agent.id:
+        return None
+    return _signal(run, agent.id, event.model, fp, memory[CALLS][fp], slot, rule)
+
+
+def _remember_tool_call(
+    run: Run, agent: Agent, event: ToolCallStarted, slot: int, offset: int
 ) -> None:
+    if event.args_fp:
+        _remember(run, agent.id, event.args_fp, slot, offset)
+
+
+def _remember_model_call(
+    run: Run, agent: Agent, event: ModelCallStarted, slot: int, offset: int
+) -> None:
+    if event.prompt_fp:
+        _remember(run, agent.id, event.prompt_fp, slot, offset)
+
+
+def _remember(run: Run, doer: str, fp: int, slot: int, offset: int) -> None:
     """Note who made which call."""
-    fp = _fp(event)
-    if fp == 0:
-        return
     memory = run.memory[slot]
     if memory is None:
         memory = run.memory[slot] = [{}, {}, {}]
-    found = memory[CALLS].get(fp)
-    if found is None:
-        memory[CALLS][fp] = (agent.id, offset)
-        _bound(run, memory, CALLS, slot)
-    elif found[0] != agent.id:
-        _again(memory, fp, found[0], agent.id)
+    calls = memory[CALLS]
+    if fp not in calls:
+        calls[fp] = (doer, offset)
+        if len(calls) > run.rules[slot].calls_remembered:  # type: ignore[attr-defined]
+            _forget_oldest(memory, CALLS)
+    elif calls[fp][0] != doer:
+        _again(memory, fp, calls[fp][0], doer)
 
 
-def _bound(run: Run, memory: list[dict[int, Found]], which: int, slot: int) -> None:
-    rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
-    if len(memory[which]) > rule.calls_remembered:
-        oldest = next(iter(memory[which]))
-        del memory[which][oldest]
-        memory[AGAIN].pop(oldest, None)
+def _forget_oldest(memory: list[dict[int, Found]], which: int) -> None:
+    oldest = next(iter(memory[which]))
+    del memory[which][oldest]
+    memory[AGAIN].pop(oldest, None)
 
 
 def _again(memory: list[dict[int, list[str]]], fp: int, first: str, doer: str) -> None:
@@ -155,20 +169,21 @@ def _remember_task(run: Run, agent: Agent, event: AgentStarted, slot: int, offse
     same = _same_task(memory, event.task_fp, event.task_near, rule.near_bits)
     if same is None:
         memory[TASKS][event.task_fp] = (event.agent, offset, event.task_near)
-        _bound(run, memory, TASKS, slot)
+        if len(memory[TASKS]) > rule.calls_remembered:
+            _forget_oldest(memory, TASKS)
     else:
         _again(memory, same[0], same[1][0], event.agent)
 
 
 DECIDES = {
-    ToolCallRequested: _call,
-    ToolCallStarted: _call,
-    ModelCallStarted: _call,
+    ToolCallRequested: _tool_call,
+    ToolCallStarted: _tool_call,
+    ModelCallStarted: _model_call,
     SpawnRequested: _task,
     AgentStarted: _task,
 }
 REMEMBERS = {
-    ToolCallStarted: _remember_call,
-    ModelCallStarted: _remember_call,
+    ToolCallStarted: _remember_tool_call,
+    ModelCallStarted: _remember_model_call,
     AgentStarted: _remember_task,
 }
