@@ -38,8 +38,8 @@ from ledger.log.sqlite_rows import (
     last_key,
 )
 
+WAIT_S = 10.0
 WAL_PAGES = 1024
-"""Pages of 4 KiB at which `tidy` empties the write-ahead log."""
 
 
 class Checkpoints(NamedTuple):
@@ -53,14 +53,15 @@ class Checkpoints(NamedTuple):
 class SqliteLog:
     """The log at `path`. With `create`, a file that is missing or empty becomes a log.
 
+    A write waits for others at most `wait_s`, then it raises LogLocked.
     Raises LogMissing, LogForeign, LogCorrupt, LogLocked, LogFull, LogUnwritable, here and in
     every method. Threads may share it; a fork may use it on both sides.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True, wait_s: float = WAIT_S) -> None:
         self.path = os.path.realpath(path)
         self._queue = AppendQueue(self.path)
-        self._file = LogFile(self.path, make=create, on_fork=self._queue.forget)
+        self._file = LogFile(self.path, make=create, wait_s=wait_s, on_fork=self._queue.forget)
         self._latch = Latch(f"{self.path}-latch")
         self._bells = f"{self.path}-bells"
         self.log_id: str = str(self.meta("log_id"))
@@ -312,8 +313,9 @@ class SqliteLog:
 
     # --- upkeep ---
 
-    def tidy(self) -> bool:
-        """The judge's chore, a few times a second: bound the WAL, repair the latch.
+    def tidy(self, wal_pages: int = WAL_PAGES) -> bool:
+        """The judge's chore, a few times a second: empty a WAL of more than `wal_pages` (4 KiB
+        each), repair the latch.
 
         The latch is behind when somebody died right after an order's commit. True if the
         WAL was emptied.
@@ -322,7 +324,7 @@ class SqliteLog:
         if self._latch.value() < end:
             self._file.write(lambda c: last_key(c, "control"), durable=False, then=self._latch.show)
             ring(self._bells)
-        return self._file.empty_wal(WAL_PAGES)
+        return self._file.empty_wal(wal_pages)
 
     def meta(self, key: str) -> str | int | None:
         """A named value of the log's own, as `set_meta` kept it."""

@@ -9,8 +9,6 @@ import apsw
 
 from ledger.log import LogCorrupt, LogError, LogForeign, LogFull, LogLocked, LogUnwritable
 
-WAIT_S = 10.0
-"""How long a write waits for the others before it says that the log is locked."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -19,7 +17,7 @@ def explained(
 ) -> BaseException:
     """The LogError for an error of apsw; anything else as it is."""
     if isinstance(problem, (apsw.BusyError, apsw.LockedError)):
-        return locked(path, "another connection")
+        return locked(path, "another program")
     if isinstance(problem, apsw.CorruptError):
         return LogCorrupt(
             path,
@@ -37,10 +35,10 @@ def explained(
 
 
 def locked(path: str, who: str) -> LogLocked:
-    """Somebody held it too long."""
+    """`who` held it longer than we wait."""
     return LogLocked(
         path,
-        f"{who} has held it for {WAIT_S:g} s, nothing was written",
+        f"{who} holds it and does not let go, nothing was written",
         "if that process is stopped, resume or end it; then try again",
     )
 

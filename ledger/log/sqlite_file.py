@@ -24,7 +24,7 @@ from typing import TypeVar
 import apsw
 
 from ledger.log import LogClosed, LogError, LogForeign, LogMissing, LogUnwritable
-from ledger.log.sqlite_errors import WAIT_S, explained, from_errno, locked
+from ledger.log.sqlite_errors import explained, from_errno, locked
 from ledger.log.sqlite_fork import open_files
 from ledger.log.sqlite_lock import WritersLock
 from ledger.log.sqlite_schema import APPLICATION_ID, FORMAT, create
@@ -39,11 +39,13 @@ _FORK_WAIT_S = 2.0
 class LogFile:
     """The file at `path`. Raises LogMissing where there is none and `make` is False.
 
-    `on_fork` is called in a forked child.
+    `wait_s` is how long a write waits for others; `on_fork` is called in a forked child.
     """
 
-    def __init__(self, path: str, *, make: bool, on_fork: Callable[[], object]) -> None:
-        self.path = path
+    def __init__(
+        self, path: str, *, make: bool, wait_s: float, on_fork: Callable[[], object]
+    ) -> None:
+        self.path, self.wait_s = path, wait_s
         self._on_fork = on_fork
         self.lock = WritersLock(f"{path}-lock")
         self.wal_pages = 0
@@ -63,9 +65,9 @@ class LogFile:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Be the one thread of this process that writes. Raises LogLocked after WAIT_S."""
+        """Be the one thread of this process that writes. Raises LogLocked after `wait_s`."""
         turn = self._turn  # A fork in a signal handler changes the attribute under our feet.
-        if not turn.acquire(timeout=WAIT_S):
+        if not turn.acquire(timeout=self.wait_s):
             raise locked(self.path, "another thread of this process")
         try:
             yield
@@ -168,7 +170,7 @@ class LogFile:
         connection: apsw.Connection | None = None
         try:
             connection = apsw.Connection(self.path)
-            connection.set_busy_timeout(int(WAIT_S * 1000))
+            connection.set_busy_timeout(int(self.wait_s * 1000))
             self._identify(connection)
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute("PRAGMA fullfsync=1")  # macOS: plain fsync stops at the drive.
@@ -254,7 +256,7 @@ class LogFile:
         """The writers' lock and the connection's. Raises LogLocked, LogUnwritable."""
         self._check_use()
         try:
-            if not self.lock.acquire(WAIT_S):
+            if not self.lock.acquire(self.wait_s):
                 raise locked(self.path, self.lock.holder())
         except OSError as problem:
             raise from_errno(self.path, problem.errno or 0) from problem
