@@ -38,6 +38,7 @@ def grant(run: Run, given: Grant) -> None:
     budget.set_aside(agent.chain, given.units)
     agent.children_leased += given.units[SPAWNS]
     run.live_leased += given.units[SPAWNS]
+    run.expect(lease)
     run.deadline_ms = min(run.deadline_ms, lease.expires_ms)
 
 

@@ -108,6 +108,8 @@ def load_run(data: bytes, state: State) -> Run:
         lease = Lease(*fields[:5])
         lease.forfeit = fields[5]
         run.leases[lease.id] = lease
+        if not lease.forfeit:
+            run.expect(lease)
     run.calls = {fields[0]: Call(*fields[1:]) for fields in parts[6]}
     for fields in parts[7]:
         order = Order(*fields[:_FIXED_ORDER])

@@ -7,6 +7,8 @@ decided anew: `apply_published`.
 
 from __future__ import annotations
 
+from heapq import heappop
+
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import admit, barred
@@ -130,14 +132,13 @@ def _due(run: Run) -> None:
 
 def _expire(run: Run) -> None:
     """Let the leases that ran out end, and find the next deadline."""
-    now = run.now_ms
-    for lease in tuple(run.leases.values()):
-        if lease.expires_ms <= now and not lease.forfeit:
-            agent = run.agents[lease.agent]
-            budget.forfeit(lease, agent.chain)
-            if not any(lease.left):
-                agent.leases.remove(lease.id)
-                del run.leases[lease.id]
+    while 0 < run.next_expiry_ms() <= run.now_ms:
+        lease = run.leases[heappop(run.expiries)[1]]
+        agent = run.agents[lease.agent]
+        budget.forfeit(lease, agent.chain)
+        if not any(lease.left):
+            agent.leases.remove(lease.id)
+            del run.leases[lease.id]
     _set_deadline(run)
 
 
@@ -147,12 +148,8 @@ def _set_deadline(run: Run) -> None:
         over = run.ended_ms + memory.linger_ms
     else:
         over = run.active_ms + memory.idle_ms
-    times = [lease.expires_ms for lease in run.leases.values() if not lease.forfeit]
-    times.append(max(over, run.now_ms + 1))
-    until = orders.waits_until_ms(run)
-    if until:
-        times.append(until)
-    run.deadline_ms = min(times)
+    times = (max(over, run.now_ms + 1), run.next_expiry_ms(), orders.waits_until_ms(run))
+    run.deadline_ms = min(at_ms for at_ms in times if at_ms)
 
 
 # --- decide ------------------------------------------------------------------------------------

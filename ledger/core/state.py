@@ -6,6 +6,7 @@ log: `codec.py` writes it down, and a version says when it must be folded again.
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from ledger.core import budget
@@ -18,6 +19,8 @@ KILL, DRAIN, PAUSE = 1, 2, 4
 LIVE, ENDED = 0, 1
 
 TOOL, MODEL = 0, 1
+
+EXPIRIES_SLACK = 64
 
 
 class Agent:
@@ -99,8 +102,8 @@ class Run:
     """One run, whole."""
 
     __slots__ = (
-        "active_ms", "agents", "budget", "calls", "deadline_ms", "effort", "ended_ms", "gaps",
-        "handoffs", "id", "jumped_ms", "latch", "latched", "leases", "limits", "live",
+        "active_ms", "agents", "budget", "calls", "deadline_ms", "effort", "ended_ms", "expiries",
+        "gaps", "handoffs", "id", "jumped_ms", "latch", "latched", "leases", "limits", "live",
         "live_leased", "memory", "now_ms", "observed", "offset", "orders", "partition", "policy",
         "repeats", "rules", "sources", "spoken", "status", "tenant", "unadmitted",
     )  # fmt: skip
@@ -119,6 +122,7 @@ class Run:
         self.agents: dict[str, Agent] = {}
         self.sources: dict[str, int] = {}
         self.leases: dict[str, Lease] = {}
+        self.expiries: list[tuple[int, str]] = []
         self.calls: dict[str, Call] = {}
         self.handoffs: dict[str, list[str]] = {}
         self.orders: dict[str, Order] = {}
@@ -139,6 +143,23 @@ class Run:
         self.unadmitted = 0
         self.spoken: dict[str, int] = {}
         self.memory: list[Any] = [None] * slots
+
+    def expect(self, lease: Lease) -> None:
+        """Note when the lease ends; entries of leases that are gone are dropped in bulk."""
+        heappush(self.expiries, (lease.expires_ms, lease.id))
+        if len(self.expiries) > 2 * len(self.leases) + EXPIRIES_SLACK:
+            self.expiries = [(o.expires_ms, o.id) for o in self.leases.values() if not o.forfeit]
+            heapify(self.expiries)
+
+    def next_expiry_ms(self) -> int:
+        """When the next lease ends; 0: none is open."""
+        while self.expiries:
+            at_ms, lease_id = self.expiries[0]
+            lease = self.leases.get(lease_id)
+            if lease is not None and not lease.forfeit:
+                return at_ms
+            heappop(self.expiries)
+        return 0
 
 
 class State:
