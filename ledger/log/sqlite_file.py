@@ -48,7 +48,7 @@ class LogFile:
         self.path, self.wait_s = path, wait_s
         self._on_fork = on_fork
         self.lock = WritersLock(f"{path}-lock")
-        self.wal_pages = 0
+        self.wal_pages, self.wal_pages_max = 0, WAL_PAGES_MAX
         self._pid = os.getpid()
         self._fresh_locks()
         self._writing: apsw.Connection | None = None
@@ -109,7 +109,7 @@ class LogFile:
                 raise explained(problem, self.path, connection) from problem
             if then is not None:
                 then(done)
-            if self.wal_pages > WAL_PAGES_MAX:
+            if self.wal_pages > self.wal_pages_max:
                 self._empty_wal(connection)
             return done
 

@@ -24,6 +24,8 @@ import apsw
 from ledger.log import JudgeTooOld
 from ledger.log.sqlite_rows import last_key
 
+_GONE = -1
+
 
 class JudgeRow(NamedTuple):
     """Who judges. `heartbeat_age_ms` is None where there was none since this machine booted."""
@@ -154,8 +156,9 @@ def lost(connection: apsw.Connection) -> list[str]:
     ):
         boot, _, namespace = place.partition(" ")
         # A process number is used again, the tick at which its process started is not.
-        ended = namespace == _namespace() and _started(pid) != started
-        if boot != boot_id() or ended:
+        found = _started(pid)
+        ended = found == _GONE or found != started
+        if boot != boot_id() or (namespace == _namespace() and ended):
             gone.append(source)
     return gone
 
@@ -169,25 +172,25 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> int:
-    """The clock tick at which the process started; -1 when it is gone, 0 where nobody says."""
+    """The clock tick at which the process started; _GONE, or 0 where the system does not say."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except FileNotFoundError:
         return _started_elsewhere(pid)
     except OSError:
-        return -1  # It ended while we read.
+        return _GONE  # It ended while we read.
     # The name in brackets may hold anything, brackets and spaces too.
     fields = text[text.rindex(b")") + 2 :].split()
-    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
+    return _GONE if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def _started_elsewhere(pid: int) -> int:
     if os.path.exists("/proc/self/stat"):
-        return -1
+        return _GONE
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return -1
+        return _GONE
     except PermissionError:
-        return 0
+        pass  # It lives, and is somebody else's.
     return 0

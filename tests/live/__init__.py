@@ -1,0 +1,1 @@
+"""Tests that start real processes, kill them, freeze them and cut their power."""
