@@ -74,9 +74,9 @@ def no_room(run: Run, agent: Agent, unit: int) -> Denial:
         whose = "the run"
     else:
         limit, whose = f"contract.{UNITS[unit]}", "the contract"
-    lent = held.reserved[unit]
+    lent = held.reserved(unit)
     return Denial(
-        f"{whose} has used {held.spent[unit]} of {held.granted[unit]} {UNITS[unit]}"
+        f"{whose} has used {held.spent(unit)} of {held.granted[unit]} {UNITS[unit]}"
         + (f", {lent} more are lent out." if lent else "."),
         limit=limit,
         left=max(left, 0),

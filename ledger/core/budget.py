@@ -13,28 +13,45 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ledger.core.policy import AgentLimits, RunLimits
 from ledger.core.shapes import Units
 from ledger.core.verdicts import COUNTABLE, UNITS
 
 UNLIMITED = 2**53 - 1
+SPENT = len(UNITS)
+
+
+CEILING = 2**61
+"""Counting stops here: sums of what foreign publishers claim must not overflow 64 bits."""
 
 
 class Budget:
-    """Amounts in the order of `verdicts.UNITS`."""
+    """Amounts in the order of `verdicts.UNITS`: `used` holds what is reserved, then what is spent.
 
-    __slots__ = ("granted", "reserved", "spent")
+    `granted` is shared by all budgets under the same limits.
+    """
 
-    def __init__(self, granted: list[int]) -> None:
+    __slots__ = ("granted", "used")
+
+    def __init__(self, granted: tuple[int, ...]) -> None:
         self.granted = granted
-        self.reserved = [0, 0, 0, 0, 0]
-        self.spent = [0, 0, 0, 0, 0]
+        self.used = array("q", bytes(8 * 2 * SPENT))
+
+    def reserved(self, unit: int) -> int:
+        """What is set aside and not yet used."""
+        return self.used[unit]
+
+    def spent(self, unit: int) -> int:
+        """What is gone."""
+        return self.used[SPENT + unit]
 
     def available(self, unit: int) -> int:
-        """What may still be reserved of the unit."""
-        return self.granted[unit] - self.reserved[unit] - self.spent[unit]
+        """What may still be reserved."""
+        return self.granted[unit] - self.used[unit] - self.used[SPENT + unit]
 
 
 Chain = tuple[Budget, ...]
@@ -42,33 +59,28 @@ Chain = tuple[Budget, ...]
 
 def of_run(limits: RunLimits) -> Budget:
     """The budget of a whole run. Its lead counts as one spawn."""
-    return Budget(
-        [
-            limits.agents_max,
-            limits.tool_calls_max,
-            limits.model_calls_max,
-            limits.tokens_max,
-            limits.microdollars_max,
-        ]
-    )
+    return Budget(_granted(limits, limits.agents_max))
 
 
 def of_agent(limits: AgentLimits) -> Budget:
     """The budget of one agent's own acts."""
-    return Budget(
-        [
-            limits.children_max,
-            limits.tool_calls_max,
-            limits.model_calls_max,
-            limits.tokens_max,
-            limits.microdollars_max,
-        ]
+    return Budget(_granted(limits, limits.children_max))
+
+
+@lru_cache(maxsize=1024)
+def _granted(limits: RunLimits | AgentLimits, spawns: int) -> tuple[int, ...]:
+    return (
+        spawns,
+        limits.tool_calls_max,
+        limits.model_calls_max,
+        limits.tokens_max,
+        limits.microdollars_max,
     )
 
 
 def of_contract(units: Units) -> Budget:
     """The ceiling that a contract puts on an agent and all below it; 0 sets no ceiling."""
-    return Budget([getattr(units, name) or UNLIMITED for name in UNITS])
+    return Budget(tuple(getattr(units, name) or UNLIMITED for name in UNITS))
 
 
 def amounts(units: Units) -> list[int]:
@@ -95,7 +107,7 @@ def narrowest(chain: Chain, unit: int) -> tuple[int, int]:
 def spend(chain: Chain, unit: int, amount: int) -> None:
     """Count what was used without having been set aside."""
     for budget in chain:
-        budget.spent[unit] += amount
+        budget.used[SPENT + unit] = min(CEILING, budget.used[SPENT + unit] + amount)
 
 
 class Lease:
@@ -119,9 +131,9 @@ class Lease:
 def set_aside(chain: Chain, units: Sequence[int]) -> None:
     """Reserve units along the chain."""
     for budget in chain:
-        reserved = budget.reserved
+        used = budget.used
         for unit, amount in enumerate(units):
-            reserved[unit] += amount
+            used[unit] += amount
 
 
 def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
@@ -130,8 +142,8 @@ def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
     lease.left[unit] -= covered
     if not lease.forfeit:
         for budget in chain:
-            budget.reserved[unit] -= covered
-            budget.spent[unit] += covered
+            budget.used[unit] -= covered
+            budget.used[SPENT + unit] += covered
     return amount - covered
 
 
@@ -146,9 +158,9 @@ def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
         lease.left[unit] -= amount
         for budget in chain:
             if not lease.forfeit:
-                budget.reserved[unit] -= amount
+                budget.used[unit] -= amount
             elif unit < COUNTABLE:
-                budget.spent[unit] -= amount
+                budget.used[SPENT + unit] -= amount
     return back
 
 
@@ -159,7 +171,7 @@ def forfeit(lease: Lease, chain: Chain) -> None:
     lease.forfeit = True
     for unit, amount in enumerate(lease.left):
         for budget in chain:
-            budget.reserved[unit] -= amount
+            budget.used[unit] -= amount
             if unit < COUNTABLE:
-                budget.spent[unit] += amount
+                budget.used[SPENT + unit] += amount
     lease.left[COUNTABLE:] = [0] * (len(lease.left) - COUNTABLE)

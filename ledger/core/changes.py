@@ -11,7 +11,7 @@ from typing import Any
 
 from ledger.core import budget, orders
 from ledger.core import events as e
-from ledger.core.budget import Lease
+from ledger.core.budget import SPENT, Lease
 from ledger.core.state import ENDED, KILL, LIVE, MODEL, TOOL, Agent, Call, Run
 from ledger.core.verdicts import (
     MICRODOLLARS,
@@ -34,7 +34,7 @@ def grant(run: Run, given: Grant) -> None:
         given.lease, given.agent, given.holder, list(given.units), run.now_ms + given.ttl_ms
     )
     run.leases[given.lease] = lease
-    agent.leases.append(given.lease)
+    agent.leases += (given.lease,)
     budget.set_aside(agent.chain, given.units)
     agent.children_leased += given.units[SPAWNS]
     run.live_leased += given.units[SPAWNS]
@@ -48,7 +48,7 @@ def drop_lease(run: Run, lease: Lease) -> None:
     budget.forfeit(lease, agent.chain)
     agent.children_leased -= lease.left[SPAWNS]
     run.live_leased -= lease.left[SPAWNS]
-    agent.leases.remove(lease.id)
+    agent.leases = tuple(other for other in agent.leases if other != lease.id)
     del run.leases[lease.id]
 
 
@@ -57,15 +57,15 @@ def _use(run: Run, agent: Agent, lease_id: str, unit: int) -> None:
     lease = run.leases.get(lease_id)
     if lease is None or lease.agent != agent.id or lease.left[unit] == 0:
         for held in agent.chain:
-            held.spent[unit] += 1
+            held.used[SPENT + unit] += 1
         run.unadmitted += 1
         return
     left = lease.left
     left[unit] -= 1
     if not lease.forfeit:
         for held in agent.chain:
-            held.reserved[unit] -= 1
-            held.spent[unit] += 1
+            held.used[unit] -= 1
+            held.used[SPENT + unit] += 1
     if unit == SPAWNS:
         agent.children_leased -= 1
         run.live_leased -= 1
@@ -80,7 +80,6 @@ def start_agent(run: Run, event: e.RunStarted | e.AgentStarted, parent: Agent | 
     if isinstance(event, e.AgentStarted) and event.budget is not None:
         agent.contract = budget.of_contract(event.budget)
     agent.link(run)
-    agent.task_fp, agent.task_near = event.task_fp, event.task_near
     orders.inherit(run, agent)
     run.agents[agent.id] = agent
     run.live += 1
@@ -103,7 +102,7 @@ def end_agent(run: Run, agent: Agent) -> None:
     run.live -= 1
     if agent.parent is not None:
         agent.parent.children_open -= 1
-    for lease_id in tuple(agent.leases):
+    for lease_id in agent.leases:
         drop_lease(run, run.leases[lease_id])
 
 

@@ -18,7 +18,7 @@ from ledger.core.state import Agent, Call, Order, Run, State
 
 _AGENT = (
     "id", "role", "source", "status", "latch", "latch_below", "leases", "children_open",
-    "children_leased", "task_fp", "task_near",
+    "children_leased",
 )  # fmt: skip
 _RUN = (
     "partition", "offset", "now_ms", "active_ms", "deadline_ms", "ended_ms", "status", "latch",
@@ -37,12 +37,12 @@ class Stale(Exception):
 
 
 def _budget(budget: Budget) -> list[list[int]]:
-    return [budget.granted, budget.reserved, budget.spent]
+    return [list(budget.granted), budget.used.tolist()]
 
 
 def _load_budget(data: list[list[int]]) -> Budget:
-    budget = Budget(data[0])
-    budget.reserved, budget.spent = data[1], data[2]
+    budget = Budget(tuple(data[0]))
+    budget.used = array("q", data[1])
     return budget
 
 
@@ -127,6 +127,7 @@ def _load_agent(run: Run, fields: list[Any]) -> None:
     agent = Agent(fields[0], parent, role, fields[2], run.policy.for_agent(role), 0)
     for name, value in zip(_AGENT, fields, strict=False):
         setattr(agent, name, value)
+    agent.leases = tuple(agent.leases)
     agent.memory = _unpack(memory)
     agent.budget = _load_budget(own)
     agent.contract = None if contract is None else _load_budget(contract)

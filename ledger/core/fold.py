@@ -12,7 +12,7 @@ from heapq import heappop
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import admit, barred
-from ledger.core.changes import CHANGES, Change, apply_orders, end_run, grant
+from ledger.core.changes import CHANGES, Change, apply_orders, drop_lease, end_run, grant
 from ledger.core.checks import CHECKS, WITHOUT_AGENT, Check
 from ledger.core.checks import source as check_source
 from ledger.core.detectors.signal import Signal
@@ -137,8 +137,7 @@ def _expire(run: Run) -> None:
         agent = run.agents[lease.agent]
         budget.forfeit(lease, agent.chain)
         if not any(lease.left):
-            agent.leases.remove(lease.id)
-            del run.leases[lease.id]
+            drop_lease(run, lease)
     _set_deadline(run)
 
 

@@ -10,7 +10,7 @@ import uuid
 
 from pydantic import ValidationError
 
-from ledger.core import detectors, policy
+from ledger.core import budget, detectors, policy
 from ledger.core import events as e
 from ledger.core.changes import start_agent
 from ledger.core.events import Record
@@ -133,7 +133,7 @@ def _start(state: State, record: Record, event: e.RunStarted) -> None:
         run.sources[event.source] = event.seq
     run.latch = state.latched.pop(event.run, 0)
     start_agent(run, event, None)
-    run.budget.spent[SPAWNS] += 1
+    budget.spend((run.budget,), SPAWNS, 1)
     state.runs[run.id] = run
 
 

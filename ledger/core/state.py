@@ -20,7 +20,7 @@ LIVE, ENDED = 0, 1
 
 TOOL, MODEL = 0, 1
 
-EXPIRIES_SLACK = 64
+EXPIRIES_SLACK = 16
 
 
 class Agent:
@@ -29,7 +29,6 @@ class Agent:
     __slots__ = (
         "budget", "chain", "children_leased", "children_open", "contract", "depth", "id",
         "latch", "latch_below", "leases", "limits", "memory", "parent", "role", "source", "status",
-        "task_fp", "task_near",
     )  # fmt: skip
 
     def __init__(
@@ -44,14 +43,12 @@ class Agent:
         self.status = LIVE
         self.latch = 0
         self.latch_below = 0
-        self.leases: list[str] = []
+        self.leases: tuple[str, ...] = ()
         self.children_open = 0
         self.children_leased = 0
         self.budget = budget.of_agent(limits)
         self.contract: Budget | None = None
         self.chain: Chain = ()
-        self.task_fp = 0
-        self.task_near = 0
         self.memory: list[Any] = [None] * slots
 
     def link(self, run: Run) -> None:

@@ -24,14 +24,12 @@ from ledger.core.verdicts import Denial
 NAME = "repeated_step"
 PERIOD_MAX = 8
 
-STEPS, REST = range(2)
-CALLS, OFFSETS, EQUAL = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(3))
-NEXT = 3 * PERIOD_MAX
-# The memory of an agent is [steps, rest]: a ring of what was done with which result, and an
-# array of 64-bit integers: rings of the calls' fingerprints and of where they stand, then
-# EQUAL, whose p-th place counts the newest steps in a row that equal the one p before them,
-# then the place in the rings that comes next. An agent that calls no tool has none.
-Memory = tuple[list[int], "array[int]"]
+STEPS, CALLS, OFFSETS, EQUAL = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(4))
+NEXT = 4 * PERIOD_MAX
+# The memory of an agent is one array of 64-bit integers: rings of what was done with which
+# result, of the calls' fingerprints and of where they stand; then EQUAL, whose p-th place
+# counts the newest steps in a row that equal the one p before them; then the place in the
+# rings that comes next. It is 350 bytes, and an agent that calls no tool has none.
 
 
 def _step(call: Call, event: ToolCallEnded) -> int:
@@ -40,10 +38,9 @@ def _step(call: Call, event: ToolCallEnded) -> int:
     return ~step if event.error else step
 
 
-def _equal(memory: Memory, step: int) -> list[int]:
+def _equal(memory: array[int], step: int) -> list[int]:
     """EQUAL as it will be after this step."""
-    steps, rest = memory
-    before, place = rest[EQUAL], rest[NEXT]
+    steps, before, place = memory[STEPS], memory[EQUAL], memory[NEXT]
     return [before[lag] + 1 if steps[place - 1 - lag] == step else 0 for lag in range(PERIOD_MAX)]
 
 
@@ -64,9 +61,9 @@ def _level(rounds: int, rule: RepeatedStep) -> int:
     return 1 + (rounds // rule.deny_repeats).bit_length()
 
 
-def _newest(memory: Memory, ring: slice, count: int) -> list[int]:
+def _newest(memory: array[int], ring: slice, count: int) -> list[int]:
     """The newest `count` entries of a ring, newest first."""
-    entries, place = memory[REST][ring], memory[REST][NEXT]
+    entries, place = memory[ring], memory[NEXT]
     return [entries[place - 1 - lag] for lag in range(count)]
 
 
@@ -74,7 +71,7 @@ def _ended(
     run: Run, agent: Agent, event: ToolCallEnded, slot: int, rule: RepeatedStep
 ) -> Signal | None:
     """Say that a cycle came round again, or that it was left."""
-    memory: Memory | None = agent.memory[slot]
+    memory: array[int] | None = agent.memory[slot]
     if memory is None:
         return None
     call = run.calls[event.call]
@@ -105,10 +102,10 @@ def _requested(
     run: Run, agent: Agent, event: ToolCallRequested, slot: int, rule: RepeatedStep
 ) -> Signal | None:
     """Refuse a call of a cycle that is critical."""
-    memory: Memory | None = agent.memory[slot]
+    memory: array[int] | None = agent.memory[slot]
     if memory is None or event.args_fp == 0:
         return None
-    rounds, period = _rounds(list(memory[REST][EQUAL]))
+    rounds, period = _rounds(list(memory[EQUAL]))
     if rounds < rule.deny_repeats or event.args_fp not in _newest(memory, CALLS, period):
         return None
     reason = f"{agent.id} repeats {event.tool} with equal arguments and equal results."
@@ -133,19 +130,18 @@ def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: i
     if fp == 0:
         return
     step = _step(call, event)
-    memory: Memory | None = agent.memory[slot]
+    memory: array[int] | None = agent.memory[slot]
     if memory is None:
-        memory = agent.memory[slot] = ([0] * PERIOD_MAX, array("q", bytes(8 * (NEXT + 1))))
-    steps, rest = memory
-    if step in steps:
-        rest[EQUAL] = array("q", _equal(memory, step))
-    elif any(rest[EQUAL]):
-        rest[EQUAL] = array("q", bytes(8 * PERIOD_MAX))
-    place = rest[NEXT]
-    steps[place] = step
-    rest[place] = fp
-    rest[place + PERIOD_MAX] = offset
-    rest[NEXT] = (place + 1) % PERIOD_MAX
+        memory = agent.memory[slot] = array("q", bytes(8 * (NEXT + 1)))
+    if step in memory[STEPS]:
+        memory[EQUAL] = array("q", _equal(memory, step))
+    elif any(memory[EQUAL]):
+        memory[EQUAL] = array("q", bytes(8 * PERIOD_MAX))
+    place = memory[NEXT]
+    memory[place] = step
+    memory[place + PERIOD_MAX] = fp
+    memory[place + 2 * PERIOD_MAX] = offset
+    memory[NEXT] = (place + 1) % PERIOD_MAX
 
 
 DECIDES = {ToolCallRequested: _requested, ToolCallEnded: _ended}

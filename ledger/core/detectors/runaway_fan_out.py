@@ -59,7 +59,7 @@ def _spent(run: Run, agent: Agent, place: int) -> Denial:
         whose, limit = f"{agent.id} has", "agent.children_max"
     elif place < len(agent.chain) - 1:
         whose, limit = "its contract has", "contract.spawns"
-    used = budget.spent[SPAWNS] + budget.reserved[SPAWNS]
+    used = budget.spent(SPAWNS) + budget.reserved(SPAWNS)
     return Denial(
         f"{whose} started {used} agents; {limit} allows {budget.granted[SPAWNS]}.",
         limit=limit,
@@ -90,7 +90,7 @@ def _refused(run: Run, agent: Agent, denial: Denial, slot: int) -> Signal:
             "limit": denial.limit,
             "open": agent.children_open,
             "live": run.live,
-            "ever": run.budget.spent[SPAWNS],
+            "ever": run.budget.spent(SPAWNS),
             "refused": refused,
             "refused_in_run": in_run,
         },
