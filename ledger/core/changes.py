@@ -79,9 +79,8 @@ def start_agent(run: Run, event: e.RunStarted | e.AgentStarted, parent: Agent | 
     agent = Agent(event.agent, parent, event.role, event.source, limits, len(run.memory))
     if isinstance(event, e.AgentStarted) and event.budget is not None:
         agent.contract = budget.of_contract(event.budget)
-    agent.link(run)
     orders.inherit(run, agent)
-    run.agents[agent.id] = agent
+    run.add(agent)
     run.live += 1
     return agent
 

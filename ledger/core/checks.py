@@ -54,6 +54,9 @@ def _agent_started(run: Run, agent: Agent | None, event: e.AgentStarted) -> str:
         return f"agent {event.agent} has started already; an agent has one parent at most"
     if event.parent not in run.agents:
         return f"parent {event.parent} was never announced in run {run.id}"
+    allowed = run.policy.memory.agents_max
+    if len(run.agents) >= allowed:
+        return f"run {run.id} has {allowed} agents, the most that memory.agents_max allows"
     return ""
 
 

@@ -131,14 +131,15 @@ def _load_agent(run: Run, fields: list[Any]) -> None:
     agent.memory = _unpack(memory)
     agent.budget = _load_budget(own)
     agent.contract = None if contract is None else _load_budget(contract)
-    agent.link(run)
-    run.agents[agent.id] = agent
+    run.add(agent)
 
 
 def _pack(memory: Any) -> Any:
     """Dicts as pairs, because JSON would make strings of their integer keys; arrays marked."""
     if isinstance(memory, array):
         return {"q": memory.tolist()}
+    if isinstance(memory, bytearray):
+        return {"b": list(memory)}
     if isinstance(memory, dict):
         return {"d": [[key, _pack(value)] for key, value in memory.items()]}
     if isinstance(memory, tuple):
@@ -155,6 +156,8 @@ def _unpack(data: Any) -> Any:
         return data
     if "q" in data:
         return array("q", data["q"])
+    if "b" in data:
+        return bytearray(data["b"])
     if "t" in data:
         return tuple(_unpack(part) for part in data["t"])
     return {key: _unpack(value) for key, value in data["d"]}

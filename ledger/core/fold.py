@@ -7,8 +7,6 @@ decided anew: `apply_published`.
 
 from __future__ import annotations
 
-from heapq import heappop
-
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import admit, barred
@@ -133,7 +131,7 @@ def _due(run: Run) -> None:
 def _expire(run: Run) -> None:
     """Let the leases that ran out end, and find the next deadline."""
     while 0 < run.next_expiry_ms() <= run.now_ms:
-        lease = run.leases[heappop(run.expiries)[1]]
+        lease = run.pop_expiry()
         agent = run.agents[lease.agent]
         budget.forfeit(lease, agent.chain)
         if not any(lease.left):

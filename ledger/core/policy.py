@@ -171,6 +171,9 @@ class Memory(BaseModel):
 
     model_config = _DATA
 
+    agents_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        20_000, description="agents of one run that are known, admitted or not; more are refused"
+    )
     sources_max: Slots = Field(512, description="publishers of one run; more are refused")
     calls_open_max: Slots = Field(10_000, description="calls in flight in one run")
     handoffs_open_max: Slots = Field(1_000, description="handoffs not yet returned")

@@ -21,6 +21,8 @@ LIVE, ENDED = 0, 1
 TOOL, MODEL = 0, 1
 
 EXPIRIES_SLACK = 16
+OFFSET_BITS = 44
+OFFSET_MAX = 2**OFFSET_BITS - 1
 
 
 class Agent:
@@ -28,7 +30,8 @@ class Agent:
 
     __slots__ = (
         "budget", "chain", "children_leased", "children_open", "contract", "depth", "id",
-        "latch", "latch_below", "leases", "limits", "memory", "parent", "role", "source", "status",
+        "latch", "latch_below", "leases", "limits", "memory", "number", "parent", "role",
+        "source", "status",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +43,7 @@ class Agent:
         self.role = role
         self.source = source
         self.limits = limits
+        self.number = 0
         self.status = LIVE
         self.latch = 0
         self.latch_below = 0
@@ -101,8 +105,8 @@ class Run:
     __slots__ = (
         "active_ms", "agents", "budget", "calls", "deadline_ms", "effort", "ended_ms", "expiries",
         "gaps", "handoffs", "id", "jumped_ms", "latch", "latched", "leases", "limits", "live",
-        "live_leased", "memory", "now_ms", "observed", "offset", "orders", "partition", "policy",
-        "repeats", "rules", "sources", "spoken", "status", "tenant", "unadmitted",
+        "live_leased", "memory", "names", "now_ms", "observed", "offset", "orders", "partition",
+        "policy", "repeats", "rules", "sources", "spoken", "status", "tenant", "unadmitted",
     )  # fmt: skip
 
     def __init__(
@@ -117,9 +121,10 @@ class Run:
         self.rules: tuple[Rule, ...] = ()
         self.budget = budget.of_run(self.limits)
         self.agents: dict[str, Agent] = {}
+        self.names: list[str] = []
         self.sources: dict[str, int] = {}
         self.leases: dict[str, Lease] = {}
-        self.expiries: list[tuple[int, str]] = []
+        self.expiries: list[int] = []
         self.calls: dict[str, Call] = {}
         self.handoffs: dict[str, list[str]] = {}
         self.orders: dict[str, Order] = {}
@@ -141,22 +146,42 @@ class Run:
         self.spoken: dict[str, int] = {}
         self.memory: list[Any] = [None] * slots
 
+    def add(self, agent: Agent) -> None:
+        """Put the agent into the tree; its number is its place in `names`."""
+        agent.link(self)
+        agent.number = len(self.names)
+        self.names.append(agent.id)
+        self.agents[agent.id] = agent
+
     def expect(self, lease: Lease) -> None:
         """Note when the lease ends; entries of leases that are gone are dropped in bulk."""
-        heappush(self.expiries, (lease.expires_ms, lease.id))
+        heappush(self.expiries, _expiry(lease))
         if len(self.expiries) > 2 * len(self.leases) + EXPIRIES_SLACK:
-            self.expiries = [(o.expires_ms, o.id) for o in self.leases.values() if not o.forfeit]
+            self.expiries = [_expiry(o) for o in self.leases.values() if not o.forfeit]
             heapify(self.expiries)
 
     def next_expiry_ms(self) -> int:
         """When the next lease ends; 0: none is open."""
         while self.expiries:
-            at_ms, lease_id = self.expiries[0]
-            lease = self.leases.get(lease_id)
+            lease = self._of_expiry(self.expiries[0])
             if lease is not None and not lease.forfeit:
-                return at_ms
+                return lease.expires_ms
             heappop(self.expiries)
         return 0
+
+    def pop_expiry(self) -> Lease:
+        """The lease that ends next, taken out of the heap."""
+        lease = self._of_expiry(heappop(self.expiries))
+        assert lease is not None
+        return lease
+
+    def _of_expiry(self, expiry: int) -> Lease | None:
+        return self.leases.get(f"{self.partition}-{expiry & OFFSET_MAX}")
+
+
+def _expiry(lease: Lease) -> int:
+    """When the lease ends and the offset it was granted at, in one integer: a third of a pair."""
+    return lease.expires_ms << OFFSET_BITS | int(lease.id.rpartition("-")[2])
 
 
 class State:

@@ -9,7 +9,7 @@ A detector is a module with
                nothing else; called before the event changes the tree
 `agent` is the one who acts; of `agent_started` it is the parent, the child being not yet there.
 Memory is None until a detector needs it, bounded, and made of ints, strings, lists, tuples,
-dicts and arrays of 64-bit integers (`codec.py` writes it down as JSON).
+dicts, bytearrays and arrays of 64-bit integers (`codec.py` writes it down as JSON).
 
 To add one: write the file, add it to DETECTORS, add its rule to `policy.Findings`, and write
 a story where it speaks and one where it stays silent.

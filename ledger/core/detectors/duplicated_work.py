@@ -14,6 +14,9 @@ What it ignores
 
 from __future__ import annotations
 
+from array import array
+from typing import Any
+
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import (
     AgentStarted,
@@ -30,10 +33,14 @@ NAME = "duplicated_work"
 
 Task = SpawnRequested | AgentStarted
 
-CALLS, TASKS, AGAIN = range(3)
-# The memory of a run is three dicts by fingerprint, oldest first: CALLS (who did it first,
-# where), TASKS (the same and the near fingerprint), and AGAIN: all who did it, of what more
-# than one did.
+CALLS, DOERS, TURNS, TASKS, AGAIN = range(5)
+# The memory of a run: CALLS are fingerprints in sets of WAYS, found by remainder; in a full set
+# the oldest makes room. DOERS are who made each call first, and where, as one integer; TURNS
+# the place in each set that comes next. Arrays, because a dict of 64 calls weighs 12 kB.
+# TASKS maps a fingerprint to who had the task first, where, and its near fingerprint, oldest
+# first; AGAIN to all who did it, of what more than one did.
+WAYS = 8
+NUMBER_BITS = 20
 AGENTS_NAMED = 64
 Found = tuple[str, int] | tuple[str, int, int]
 
@@ -68,6 +75,38 @@ def _signal(
     )
 
 
+def _empty(rule: DuplicatedWork) -> list[Any]:
+    """Twice the room that the policy asks for, so that few sets overflow before it is used."""
+    sets = max(1, 2 * rule.calls_remembered // WAYS)
+    return [array("q", bytes(8 * WAYS * sets)), array("q", bytes(8 * WAYS * sets)), bytearray(sets),
+            {}, {}]  # fmt: skip
+
+
+def _place(calls: array[int], fp: int) -> int:
+    """Where the call stands; -1: nowhere."""
+    start = fp % (len(calls) // WAYS) * WAYS
+    ways = calls[start : start + WAYS]
+    return start + ways.index(fp) if fp in ways else -1
+
+
+def _same_call(
+    run: Run, agent: Agent, what: str, fp: int, slot: int, rule: DuplicatedWork
+) -> Signal | None:
+    """Say that another agent of the run made the same call."""
+    memory = run.memory[slot]
+    if memory is None or fp == 0:
+        return None
+    place = _place(memory[CALLS], fp)
+    if place < 0:
+        return None
+    doer = memory[DOERS][place]
+    number = doer & (1 << NUMBER_BITS) - 1
+    if number == agent.number:
+        return None
+    found = (run.names[number], doer >> NUMBER_BITS)
+    return _signal(run, agent.id, what, fp, found, slot, rule)
+
+
 def _tool_call(
     run: Run,
     agent: Agent,
@@ -75,74 +114,70 @@ def _tool_call(
     slot: int,
     rule: DuplicatedWork,
 ) -> Signal | None:
-    """Say that another agent of the run made the same tool call."""
-    memory, fp = run.memory[slot], event.args_fp
-    if memory is None or fp not in memory[CALLS] or memory[CALLS][fp][0] == agent.id:
-        return None
-    return _signal(run, agent.id, event.tool, fp, memory[CALLS][fp], slot, rule)
+    return _same_call(run, agent, event.tool, event.args_fp, slot, rule)
 
 
 def _model_call(
     run: Run, agent: Agent, event: ModelCallStarted, slot: int, rule: DuplicatedWork
 ) -> Signal | None:
-    """Say that another agent of the run made the same model call."""
-    memory, fp = run.memory[slot], event.prompt_fp
-    if memory is None or fp not in memory[CALLS] or memory[CALLS][fp][0] == agent.id:
-        return None
-    return _signal(run, agent.id, event.model, fp, memory[CALLS][fp], slot, rule)
+    return _same_call(run, agent, event.model, event.prompt_fp, slot, rule)
 
 
 def _remember_tool_call(
     run: Run, agent: Agent, event: ToolCallStarted, slot: int, offset: int
 ) -> None:
     if event.args_fp:
-        _remember(run, agent.id, event.args_fp, slot, offset)
+        _remember(run, agent, event.args_fp, slot, offset)
 
 
 def _remember_model_call(
     run: Run, agent: Agent, event: ModelCallStarted, slot: int, offset: int
 ) -> None:
     if event.prompt_fp:
-        _remember(run, agent.id, event.prompt_fp, slot, offset)
+        _remember(run, agent, event.prompt_fp, slot, offset)
 
 
-def _remember(run: Run, doer: str, fp: int, slot: int, offset: int) -> None:
-    """Note who made which call."""
-    memory = run.memory[slot]
+def _memory(run: Run, slot: int) -> list[Any]:
+    memory: list[Any] | None = run.memory[slot]
     if memory is None:
-        memory = run.memory[slot] = [{}, {}, {}]
-    calls = memory[CALLS]
-    if fp not in calls:
-        calls[fp] = (doer, offset)
-        if len(calls) > run.rules[slot].calls_remembered:  # type: ignore[attr-defined]
-            _forget_oldest(memory, CALLS)
-    elif calls[fp][0] != doer:
-        _again(memory, fp, calls[fp][0], doer)
+        memory = run.memory[slot] = _empty(run.rules[slot])  # type: ignore[arg-type]
+    return memory
 
 
-def _forget_oldest(memory: list[dict[int, Found]], which: int) -> None:
-    oldest = next(iter(memory[which]))
-    del memory[which][oldest]
-    memory[AGAIN].pop(oldest, None)
+def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
+    """Note who made which call."""
+    memory = _memory(run, slot)
+    calls, doers, turns = memory[CALLS], memory[DOERS], memory[TURNS]
+    place = _place(calls, fp)
+    if place >= 0:
+        number = doers[place] & (1 << NUMBER_BITS) - 1
+        if number != agent.number:
+            _again(memory, fp, run.names[number], agent.id)
+        return
+    turn = fp % len(turns)
+    place = turn * WAYS + turns[turn]
+    turns[turn] = (turns[turn] + 1) % WAYS
+    if memory[AGAIN]:
+        memory[AGAIN].pop(calls[place], None)
+    calls[place] = fp
+    doers[place] = offset << NUMBER_BITS | agent.number
 
 
-def _again(memory: list[dict[int, list[str]]], fp: int, first: str, doer: str) -> None:
+def _again(memory: list[Any], fp: int, first: str, doer: str) -> None:
     agents = memory[AGAIN].setdefault(fp, [first])
     if doer not in agents and len(agents) < AGENTS_NAMED:
         agents.append(doer)
 
 
-def _same_task(
-    memory: list[dict[int, Found]], fp: int, near: int, bits: int
-) -> tuple[int, Found] | None:
+def _same_task(memory: list[Any], fp: int, near: int, bits: int) -> tuple[int, Found] | None:
     """The task that this one is equal or near to, with its fingerprint."""
-    tasks = memory[TASKS]
+    tasks: dict[int, tuple[str, int, int]] = memory[TASKS]
     found = tasks.get(fp)
     if found is not None:
         return fp, found
     if near:
         for other, entry in tasks.items():
-            if entry[2] and (entry[2] ^ near).bit_count() <= bits:  # type: ignore[misc]
+            if entry[2] and (entry[2] ^ near).bit_count() <= bits:
                 return other, entry
     return None
 
@@ -162,15 +197,15 @@ def _remember_task(run: Run, agent: Agent, event: AgentStarted, slot: int, offse
     """Note who was given which task."""
     if event.task_fp == 0:
         return
-    memory = run.memory[slot]
-    if memory is None:
-        memory = run.memory[slot] = [{}, {}, {}]
+    memory = _memory(run, slot)
     rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
     same = _same_task(memory, event.task_fp, event.task_near, rule.near_bits)
     if same is None:
         memory[TASKS][event.task_fp] = (event.agent, offset, event.task_near)
         if len(memory[TASKS]) > rule.calls_remembered:
-            _forget_oldest(memory, TASKS)
+            oldest = next(iter(memory[TASKS]))
+            del memory[TASKS][oldest]
+            memory[AGAIN].pop(oldest, None)
     else:
         _again(memory, same[0], same[1][0], event.agent)
 
