@@ -62,10 +62,14 @@ class SqliteLog:
         self.path = os.path.realpath(path)
         self._queue = AppendQueue(self.path)
         self._file = LogFile(self.path, make=create, wait_s=wait_s, on_fork=self._queue.forget)
-        self._latch = Latch(f"{self.path}-latch")
         self._bells = f"{self.path}-bells"
-        self.log_id: str = str(self.meta("log_id"))
-        self._latch.show(self.control_end())
+        try:
+            self.log_id = str(self.meta("log_id"))
+            self._latch = Latch(f"{self.path}-latch")
+            self._latch.show(self.control_end())
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> SqliteLog:
         return self

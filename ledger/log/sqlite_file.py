@@ -57,8 +57,12 @@ class LogFile:
         self._closed = False
         self._unsafe = False
         self._check_path(make)
-        with self.turn(), self._exclusive():
-            self._writer()
+        try:
+            with self.turn(), self._exclusive():
+                self._writer()
+        except BaseException:
+            self.close()
+            raise
         open_files.add(self)
 
     # --- the three things one does with it ---
