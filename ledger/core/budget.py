@@ -130,10 +130,10 @@ class Lease:
 
 def set_aside(chain: Chain, units: Sequence[int]) -> None:
     """Reserve units along the chain."""
-    for budget in chain:
-        used = budget.used
-        for unit, amount in enumerate(units):
-            used[unit] += amount
+    for unit, amount in enumerate(units):
+        if amount:
+            for budget in chain:
+                budget.used[unit] += amount
 
 
 def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
@@ -155,12 +155,12 @@ def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
     """
     back = [min(amount, left) for amount, left in zip(units, lease.left, strict=True)]
     for unit, amount in enumerate(back):
+        if amount == 0 or (lease.forfeit and unit >= COUNTABLE):
+            continue
         lease.left[unit] -= amount
+        place = SPENT + unit if lease.forfeit else unit
         for budget in chain:
-            if not lease.forfeit:
-                budget.used[unit] -= amount
-            elif unit < COUNTABLE:
-                budget.used[SPENT + unit] -= amount
+            budget.used[place] -= amount
     return back
 
 
@@ -170,8 +170,9 @@ def forfeit(lease: Lease, chain: Chain) -> None:
         return
     lease.forfeit = True
     for unit, amount in enumerate(lease.left):
-        for budget in chain:
-            budget.used[unit] -= amount
-            if unit < COUNTABLE:
-                budget.used[SPENT + unit] += amount
+        if amount:
+            for budget in chain:
+                budget.used[unit] -= amount
+                if unit < COUNTABLE:
+                    budget.used[SPENT + unit] += amount
     lease.left[COUNTABLE:] = [0] * (len(lease.left) - COUNTABLE)

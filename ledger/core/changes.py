@@ -45,9 +45,10 @@ def grant(run: Run, given: Grant) -> None:
 def drop_lease(run: Run, lease: Lease) -> None:
     """The lease is over for good: what is left is forfeit, the places come back."""
     agent = run.agents[lease.agent]
-    budget.forfeit(lease, agent.chain)
-    agent.children_leased -= lease.left[SPAWNS]
-    run.live_leased -= lease.left[SPAWNS]
+    if lease.left != NOTHING:
+        budget.forfeit(lease, agent.chain)
+        agent.children_leased -= lease.left[SPAWNS]
+        run.live_leased -= lease.left[SPAWNS]
     agent.leases = tuple(other for other in agent.leases if other != lease.id)
     del run.leases[lease.id]
 

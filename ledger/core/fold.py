@@ -22,17 +22,18 @@ from ledger.core.verdicts import Finding, Mode, RuleOrder, Verdict
 _REQUESTS = (e.LeaseRequested, e.SpawnRequested, e.ToolCallRequested, e.ModelCallRequested)
 _ANSWERED = frozenset(_REQUESTS)
 _SETTLES = frozenset({e.OrderGiven, e.OrderReceipted, e.HolderLost, e.Ticked, e.LeaseReturned})
+_QUIET, _IF_ORDERED, _ALWAYS = range(3)
 
 # What is to be done with an event of each class, looked up once: (needs an announced agent,
-# check, detectors that decide, whether there is always something to say, detectors that
+# check, detectors that decide, when there is something to say all the same, detectors that
 # remember, change).
-Plan = tuple[bool, Check | None, detectors.Deciders, bool, detectors.Rememberers, Change | None]
+Plan = tuple[bool, Check | None, detectors.Deciders, int, detectors.Rememberers, Change | None]
 _PLANS: dict[type[e.Event], Plan] = {
     cls: (
         cls not in WITHOUT_AGENT,
         CHECKS.get(cls),
         detectors.deciders(cls),
-        cls in _ANSWERED or cls in _SETTLES,
+        _ALWAYS if cls in _ANSWERED else _IF_ORDERED if cls in _SETTLES else _QUIET,
         detectors.rememberers(cls),
         CHANGES.get(cls),
     )
@@ -173,7 +174,8 @@ def _decide(
         if signal is not None:
             signals = signals or []
             signals.append((slot, signal))
-    if signals is None and not speaks and not run.jumped_ms:
+    silent = speaks == _QUIET or (speaks == _IF_ORDERED and not run.orders)
+    if silent and signals is None and not run.jumped_ms:
         return None
     return _say(run, agent, record, signals or [])
 
@@ -193,7 +195,7 @@ def _say(
     verdict = _verdict(run, record)
     if run.jumped_ms:
         verdict.findings = (_jump(run),)
-    if not killed:
+    if signals and not killed:
         _find(run, record, signals, verdict, request)
     if request and verdict.denial is None:
         assert agent is not None
@@ -317,8 +319,8 @@ def _apply(
     offset = run.offset = record.offset
     seq = event.seq
     if verdict is not None and verdict.refusal:
-        if seq and last:
-            run.sources[event.source] = seq
+        if seq and (last or not check_source(run, event)):
+            run.sources[event.source] = seq  # What was refused was heard: the next follows it.
         return
     if seq:
         if seq > last + 1:

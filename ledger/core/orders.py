@@ -52,9 +52,10 @@ def give(
     covered = list(in_scope(run, scope, agent_id))
     _latch(run, action, scope, agent_id, covered)
     if action != "resume":
+        answer_by_ms = run.now_ms + run.policy.lease.ttl_ms
         for agent in covered:
             if agent.status == LIVE and agent.source:
-                order.waiting.setdefault(agent.source, run.now_ms)
+                order.waiting[agent.source] = answer_by_ms
         ids = {agent.id for agent in covered}
         for lease in run.leases.values():
             if lease.agent in ids and not lease.forfeit:
@@ -137,12 +138,15 @@ def acted_after(run: Run, agent: Agent, microdollars: int = 0) -> None:
 
 
 def waits_until_ms(run: Run) -> int:
-    """The earliest time at which an order may become quiet by itself; 0: none is open."""
-    times = [
-        until
-        for order in run.orders.values()
-        if not order.quiet
-        for until in order.waiting.values()
-        if until > run.now_ms
-    ]
-    return min(times, default=0)
+    """When an order may become quiet by itself, at the earliest; 0: none is open.
+
+    An order that waits for nobody is due at once: a tick says so.
+    """
+    soonest = 0
+    for order in run.orders.values():
+        if order.quiet or order.action == "resume":
+            continue
+        until = max(order.waiting.values(), default=0)
+        until = max(until, run.now_ms + 1)
+        soonest = min(soonest or until, until)
+    return soonest
