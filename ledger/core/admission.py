@@ -25,6 +25,7 @@ from ledger.core.verdicts import (
 
 Request = LeaseRequested | SpawnRequested | ToolCallRequested | ModelCallRequested
 RECALL_RETRY_MS = 100
+RECALLS_MAX = 16
 _LIMITS = ("children_max", "tool_calls_max", "model_calls_max", "tokens_max", "microdollars_max")
 
 
@@ -83,6 +84,21 @@ def no_room(run: Run, agent: Agent, unit: int) -> Denial:
         retry_ms=RECALL_RETRY_MS if lent else 0,
         instead="Finish with what you have, and say what is missing.",
     )
+
+
+def recalls(run: Run, agent: Agent, wants: list[int]) -> tuple[str, ...]:
+    """The leases of others that hold what this request is short of, oldest first."""
+    short = [
+        unit
+        for unit, amount in enumerate(wants)
+        if amount and budget.narrowest(agent.chain, unit)[0] < amount
+    ]
+    holding = [
+        lease.id
+        for lease in run.leases.values()
+        if lease.agent != agent.id and not lease.forfeit and any(lease.left[u] for u in short)
+    ]
+    return tuple(holding[:RECALLS_MAX])
 
 
 def _fit(run: Run, agent: Agent, wants: list[int]) -> list[int]:

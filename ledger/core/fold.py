@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
-from ledger.core.admission import admit, barred
+from ledger.core.admission import RECALL_RETRY_MS, admit, barred, recalls, wanted
 from ledger.core.changes import CHANGES, Change, apply_orders, drop_lease, end_run, grant
 from ledger.core.checks import CHECKS, WITHOUT_AGENT, Check
 from ledger.core.checks import source as check_source
@@ -203,6 +203,8 @@ def _say(
     if request:
         short = "transform" if verdict.denial is not None else "allow"
         verdict.decision = "deny" if verdict.lease is None else short  # type: ignore[assignment]
+        if verdict.denial is not None and verdict.denial.retry_ms == RECALL_RETRY_MS:
+            verdict.recalls = recalls(run, agent, wanted(run, event))  # type: ignore[arg-type]
     if type(event) in _SETTLES:
         verdict.quiet = _quiet(run, event)
     if request or verdict.findings or verdict.quiet or verdict.orders:

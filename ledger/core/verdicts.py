@@ -5,6 +5,7 @@ What a newcomer would get wrong
     that of the event that caused it. Within it, findings and orders are numbered in order.
     A verdict takes effect in the fold at that offset, not where it stands in the verdict log.
     An event that nobody need hear about has no verdict.
+    `recalls` names leases whose holders shall return what they do not need: somebody is short.
     What a rule in `evaluate_only` would have done is said in `would`, and not done.
 """
 
@@ -101,6 +102,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     orders: tuple[RuleOrder, ...] = ()
     quiet: tuple[str, ...] = ()
+    recalls: tuple[str, ...] = ()
     refusal: str = ""
     policy: str = ""
     version: int = 0
