@@ -152,7 +152,7 @@ def admit(
     else:
         got = wants
         for unit, amount in enumerate(wants):
-            if amount > budget.narrowest(agent.chain, unit)[0]:
+            if amount and amount > budget.narrowest(agent.chain, unit)[0]:
                 return None, no_room(run, agent, unit)
     short = next((u for u in range(len(wants)) if wants[u] and not got[u]), None)
     if short is not None:

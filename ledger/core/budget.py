@@ -98,7 +98,8 @@ def narrowest(chain: Chain, unit: int) -> tuple[int, int]:
     """What the chain leaves of the unit, and the place in the chain of the budget that says so."""
     least, place = UNLIMITED, 0
     for i, budget in enumerate(chain):
-        available = budget.available(unit)
+        used = budget.used
+        available = budget.granted[unit] - used[unit] - used[SPENT + unit]
         if available < least:
             least, place = available, i
     return least, place

@@ -118,6 +118,9 @@ def _order_given(run: Run, agent: Agent | None, event: e.OrderGiven) -> str:
         return f"order {event.order} was given already"
     if event.scope != "run" and not event.agent:
         return f"an order of scope {event.scope} names its agent"
+    allowed = run.policy.memory.agents_max
+    if event.scope != "run" and event.agent not in run.agents and len(run.latched) >= allowed:
+        return f"{allowed} ids are latched in run {run.id} (memory.agents_max); kill the whole run"
     return ""
 
 

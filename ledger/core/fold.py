@@ -226,7 +226,8 @@ def _find(
         if signal.level > spoken or (signal.level == 0 and spoken):
             finding = _finding(signal, name, record.offset, rule.mode)
             finding.effect = effect if signal.level else "warn"
-            finding.denies = signal.denies if effect != "warn" else ()
+            if effect != "warn" and rule.mode == "enforce":
+                finding.denies = signal.denies
             findings.append(finding)
             if signal.level and rule.mode == "enforce":
                 order = _order(run, record, finding, len(given))

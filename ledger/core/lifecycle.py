@@ -21,6 +21,9 @@ from ledger.core.verdicts import SPAWNS, Verdict
 FOLD_VERSION = 1
 """Raised whenever the same events and policy give other verdicts, or state another form."""
 UUID_WITH_TIME = 7
+POLICY_RUN = "policy"
+"""The key under which policies are recorded; no run has this id."""
+POLICIES_MAX = 1_000
 
 
 def outside(state: State, record: Record, published: Verdict | None) -> Verdict | None:
@@ -67,7 +70,7 @@ def _refused(state: State, record: Record, refusal: str) -> Verdict:
 def _refusal(state: State, record: Record) -> str:
     event = record.event
     if isinstance(event, e.PolicyRecorded):
-        return _bad_policy(event)
+        return _bad_policy(state, event)
     if isinstance(event, e.OutcomeReported):
         return ""
     if event.run in state.ended:
@@ -79,7 +82,9 @@ def _refusal(state: State, record: Record) -> str:
     return _bad_start(state, record, event)
 
 
-def _bad_policy(event: e.PolicyRecorded) -> str:
+def _bad_policy(state: State, event: e.PolicyRecorded) -> str:
+    if len(state.policies) >= POLICIES_MAX and event.digest not in state.policies:
+        return f"{POLICIES_MAX} policies are recorded, the most that one log holds"
     try:
         found = policy.from_text(event.text)
     except ValidationError as problem:
@@ -94,6 +99,8 @@ def _bad_policy(event: e.PolicyRecorded) -> str:
 def _bad_start(state: State, record: Record, event: e.RunStarted) -> str:
     if not event.agent:
         return "run_started names no agent; a run has a lead"
+    if event.run == POLICY_RUN:
+        return f"{POLICY_RUN!r} is the key of policy records; name the run otherwise"
     if event.seq > 1:
         return f"source {event.source!r} is new in run {event.run} and starts at seq {event.seq}"
     if event.policy and event.policy not in state.policies:

@@ -66,6 +66,7 @@ def _signal(
         reason=reason,
         facts={"first": first, "what": what, "agents": agents},
         evidence=(offset,),
+        denies=() if what == "task" else (fp,),
         denial=Denial(
             reason,
             limit="findings.duplicated_work",
