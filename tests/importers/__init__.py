@@ -1,0 +1,1 @@
+"""Importers, on documents made here and on real ones."""
