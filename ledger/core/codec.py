@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 from ledger.core import detectors
 from ledger.core.budget import Budget, Lease
 from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.policy import DEFAULT
 from ledger.core.state import Agent, Call, Order, Run, State
 
 _AGENT = (
@@ -94,7 +95,7 @@ def load_run(data: bytes, state: State) -> Run:
     if parts[0] != FOLD_VERSION:
         raise Stale(f"version {parts[0]}, this code writes {FOLD_VERSION}")
     run_id, digest, tenant, effort, observed = parts[1]
-    policy = state.policies.get(digest)
+    policy = DEFAULT if digest == DEFAULT.digest else state.policies.get(digest)
     if policy is None:
         raise Stale(f"policy {digest} is not known")
     run = Run(run_id, policy, tenant, effort, observed, 0)
