@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.examples import example
 from ledger.cli.output import Column, Form, complain, console, on_terminal, rows
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(docs)
+    app.command(epilog=example("ledger docs", "ledger docs queries"))(docs)
 
 
 def docs(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledger.cli.examples import example
 from ledger.cli.output import complain, say
 from ledger.cli.place import place
 
@@ -31,7 +32,7 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app)
 
 
-@app.command()
+@app.command(epilog=example("ledger policy check policy.toml"))
 def check(
     files: Annotated[list[Path], typer.Argument(help="TOML files.", metavar="FILE...")],
 ) -> None:
@@ -57,7 +58,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=example("ledger policy show > policy.toml"))
 def show(context: typer.Context, file: File = None) -> None:
     """Print a policy as a complete TOML file: every field, its value, what it means.
 
@@ -68,7 +69,7 @@ def show(context: typer.Context, file: File = None) -> None:
     print(policy_text.toml(_named(context, file)), end="")
 
 
-@app.command()
+@app.command(epilog=example("ledger policy digest policy.toml"))
 def digest(context: typer.Context, file: File = None) -> None:
     """Print the digest of a policy: the name under which a run pins it.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ledger.cli.examples import example
 from ledger.cli.output import one_json
 
 
@@ -19,7 +20,7 @@ class Subject(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(schema)
+    app.command(epilog=example("ledger schema > event.json", "ledger schema verdict"))(schema)
 
 
 def schema(

@@ -1,0 +1,123 @@
+"""`ledger archive`: how far the archive is, whether it is whole, and making it small and sorted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ledger.cli.examples import example
+from ledger.cli.output import Csv, Form, Json, complain, form, one_json, rows, say
+from ledger.cli.place import Place, place
+from ledger.cli.text import plural
+
+app = typer.Typer(
+    name="archive",
+    help="Show how far the archive is, prove it whole, compact it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command."""
+    root.add_typer(app)
+
+
+@app.command(epilog=example("ledger archive status", "ledger archive status --json"))
+def status(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
+    """Show what is archived of each log, and what only the log holds yet."""
+    from ledger.archive.rows import LOGS
+    from ledger.archive.table import Table
+
+    how = form(as_json, as_csv)
+    where = place(context)
+    table = Table.open(where.archive)
+    files = table.files()
+    ends = _ends(where)
+    data = []
+    for name in LOGS:
+        mine = [file for file in files if file.log == name]
+        archived_below = table.next_position(name) or 1
+        ahead = ends[name] - archived_below if name in ends else None
+        data.append((name, archived_below, ahead, len(mine), sum(file.bytes for file in mine)))
+    if how is Form.TABLE:
+        say(f"{table.location}, version {table.version}, of log {table.log_id}")
+    rows(["log", "archived_below", "not_archived", "files", "bytes"], data, how)
+
+
+@app.command(epilog=example("ledger archive verify", "ledger archive verify --json"))
+def verify(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one object.")] = False,
+) -> None:
+    """Prove that the archive is whole: exit 1 for a gap, a duplicate or a broken digest.
+
+    Everything is read and every digest is computed again.
+    """
+    from dataclasses import asdict
+
+    from ledger.archive.verify import verify as prove
+
+    found = prove(place(context).archive)
+    if as_json:
+        one_json({"ok": found.ok, **asdict(found)})
+    else:
+        for span in found.spans:
+            say(
+                f"{span.log}: {span.first} to {span.next - 1}, {plural(span.rows, 'row')} in "
+                f"{plural(span.segments, 'segment')}, digest {span.digest[:16] or '(none)'}"
+            )
+        for problem in found.problems:
+            complain(f"{problem.log} {problem.position}: {problem.kind}: {problem.text}")
+        if found.problems_more:
+            complain(f"and {plural(found.problems_more, 'problem')} more")
+        say("whole" if found.ok else "NOT WHOLE")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("ledger archive compact"))
+def compact(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Merge whatever can be merged, not only full classes.")
+    ] = False,
+    vacuum: Annotated[
+        bool, typer.Option("--vacuum", help="Then delete files that nobody needs (after a week).")
+    ] = False,
+) -> None:
+    """Merge small files into larger ones sorted by run, so that one run is a quick look-up.
+
+    Safe while the archive is written and read. No row changes: `verify` proves the same digest.
+    """
+    from ledger.archive import compact as compaction
+
+    where = place(context).archive
+    files_min = compaction.ALL if everything else compaction.FILES_MIN
+    done = compaction.compact(where, files_min=files_min)
+    say(
+        f"files {done.files_before} → {done.files_after}, bytes {done.bytes_before:,} → "
+        f"{done.bytes_after:,}, {plural(done.rows, 'row')} rewritten"
+    )
+    if vacuum:
+        say(f"{plural(len(compaction.vacuum(where)), 'file')} deleted")
+
+
+@app.command(epilog=example("ledger archive now"))
+def now(context: typer.Context) -> None:
+    """Archive what the log holds, once; `ledger up` does it all the time."""
+    from ledger.archive.archivist import Archivist
+
+    where = place(context)
+    with where.open_log() as log:
+        archived = Archivist(log, where.archive).drain()
+    say(f"{plural(archived, 'record')} archived in {where.archive}")
+
+
+def _ends(where: Place) -> dict[str, int]:
+    """The next position of each log, where there is a log to ask."""
+    if not where.log.exists():
+        return {}
+    with where.open_log() as log:
+        return {"events": log.end(), "verdicts": log.verdicts_end() + 1}
