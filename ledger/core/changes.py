@@ -29,7 +29,9 @@ Change = Callable[[Run, Agent, Any, int], None]
 
 def grant(run: Run, given: Grant) -> None:
     """A lease was granted: set its units aside."""
-    agent = run.agents[given.agent]
+    agent = run.agents.get(given.agent)
+    if agent is None:
+        return  # Another version knew an agent that this one refused.
     lease = Lease(
         given.lease, given.agent, given.holder, list(given.units), run.now_ms + given.ttl_ms
     )

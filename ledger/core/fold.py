@@ -15,7 +15,7 @@ from ledger.core.checks import CHECKS, WITHOUT_AGENT, Check
 from ledger.core.checks import source as check_source
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import Record
-from ledger.core.lifecycle import FOLD_VERSION, forget, outside
+from ledger.core.lifecycle import FOLD_VERSION, apply_outside, forget, judge_outside
 from ledger.core.state import ENDED, KILL, LIVE, Agent, Run, State
 from ledger.core.verdicts import Finding, Mode, RuleOrder, Verdict
 
@@ -46,7 +46,9 @@ def fold(state: State, record: Record) -> Verdict | None:
     event = record.event
     run = state.runs.get(event.run)
     if run is None:
-        return outside(state, record, None)
+        verdict = judge_outside(state, record)
+        apply_outside(state, record, verdict)
+        return verdict
     last = _advance(run, record, event)
     if last < 0:
         return None
@@ -62,12 +64,15 @@ def apply_published(state: State, record: Record, verdict: Verdict | None) -> No
     event = record.event
     run = state.runs.get(event.run)
     if run is None:
-        outside(state, record, verdict or Verdict(record.offset, event.run))
+        apply_outside(state, record, verdict)
         return
     last = _advance(run, record, event)
-    if last >= 0:
-        agent = run.agents.get(event.agent)
-        _apply(state, run, agent, record, event, _PLANS[type(event)], last, verdict)
+    if last < 0:
+        return
+    plan = _PLANS[type(event)]
+    agent = run.agents.get(event.agent)
+    published = _as_published(_refusal(run, agent, event, plan, last), record, verdict)
+    _apply(state, run, agent, record, event, plan, last, published)
 
 
 def compare(state: State, record: Record, published: Verdict | None) -> Verdict | None:
@@ -75,13 +80,16 @@ def compare(state: State, record: Record, published: Verdict | None) -> Verdict 
     event = record.event
     run = state.runs.get(event.run)
     if run is None:
-        return outside(state, record, published)
+        verdict = judge_outside(state, record)
+        apply_outside(state, record, published)
+        return verdict
     last = _advance(run, record, event)
     if last < 0:
         return None
     plan = _PLANS[type(event)]
     agent = run.agents.get(event.agent)
     verdict = _decide(run, agent, record, event, plan, last)
+    published = _as_published("" if verdict is None else verdict.refusal, record, published)
     _apply(state, run, agent, record, event, plan, last, published)
     return verdict
 
@@ -157,15 +165,8 @@ def _decide(
     run: Run, agent: Agent | None, record: Record, event: e.Event, plan: Plan, last: int
 ) -> Verdict | None:
     """What is to be said of the record; reads only."""
-    needs_agent, check, deciders, speaks, _, _ = plan
-    refusal = ""
-    if last == 0 and event.seq:
-        refusal = check_source(run, event)
-    if agent is None and needs_agent:
-        who = event.agent or "(none)"
-        refusal = refusal or f"agent {who} was never announced in run {run.id}"
-    elif check is not None:
-        refusal = refusal or check(run, agent, event)
+    _, _, deciders, speaks, _, _ = plan
+    refusal = _refusal(run, agent, event, plan, last)
     if refusal:
         return _verdict(run, record, refusal)
     signals: list[tuple[int, Signal]] | None = None
@@ -178,6 +179,23 @@ def _decide(
     if silent and signals is None and not run.jumped_ms:
         return None
     return _say(run, agent, record, signals or [])
+
+
+def _refusal(run: Run, agent: Agent | None, event: e.Event, plan: Plan, last: int) -> str:
+    """Why the event cannot follow what came before; empty: it can."""
+    refusal = check_source(run, event) if last == 0 and event.seq else ""
+    if agent is None and plan[0]:
+        return refusal or f"agent {event.agent or '(none)'} was never announced in run {run.id}"
+    if plan[1] is not None:
+        return refusal or plan[1](run, agent, event)
+    return refusal
+
+
+def _as_published(ours: str, record: Record, published: Verdict | None) -> Verdict | None:
+    """What was published; but what this state has no place for is refused, whoever took it."""
+    if not ours or (published is not None and published.refusal):
+        return published
+    return Verdict(record.offset, record.event.run, refusal=ours)
 
 
 def _actor(run: Run, event: e.Event) -> Agent:

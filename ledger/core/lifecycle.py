@@ -26,23 +26,29 @@ POLICY_RUN = "policy"
 POLICIES_MAX = 1_000
 
 
-def outside(state: State, record: Record, published: Verdict | None) -> Verdict | None:
-    """Judge a record whose run is not held; with `published`, apply that decision instead."""
+def judge_outside(state: State, record: Record) -> Verdict | None:
+    """What is to be said of a record whose run is not held; reads only."""
+    refusal = _refusal(state, record)
+    return _refused(state, record, refusal) if refusal else None
+
+
+def apply_outside(state: State, record: Record, verdict: Verdict | None) -> None:
+    """Change the state by a record whose run is not held, and what was said of it.
+
+    What another version took and this one cannot hold (a policy that it cannot read, a run
+    under such a policy) changes nothing.
+    """
     event = record.event
-    if published is None:
-        refusal = _refusal(state, record)
-        verdict = _refused(state, record, refusal) if refusal else None
-    else:
-        verdict = published if published.refusal else None
-    if verdict is not None:
-        return verdict
+    if verdict is not None and verdict.refusal:
+        return
     if isinstance(event, e.PolicyRecorded):
-        state.policies[event.digest] = policy.from_text(event.text)
+        if not _bad_policy(state, event):
+            state.policies[event.digest] = policy.from_text(event.text)
     elif isinstance(event, e.RunStarted):
-        _start(state, record, event)
+        if event.agent and (not event.policy or event.policy in state.policies):
+            _start(state, record, event)
     elif isinstance(event, e.OrderGiven):
         _keep_order(state, event)
-    return None
 
 
 def forget(state: State, run: Run) -> None:
