@@ -47,6 +47,7 @@ class Column(NamedTuple):
     name: str
     show: Callable[[Any], str] | None = None
     style: Callable[[Any], str] | None = None
+    wrap: bool = True
 
 
 def form(as_json: bool, as_csv: bool) -> Form:
@@ -71,6 +72,17 @@ def on_terminal() -> bool:
 def say(line: str = "") -> None:
     """Print one line of text for people, made safe."""
     print(safe(line))
+
+
+def say_marked(*parts: str | tuple[str, str]) -> None:
+    """Print one line of parts; a pair is text with its style, which only a terminal shows."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    if not on_terminal():
+        say("".join(text for text, _ in pairs))
+        return
+    from rich.text import Text
+
+    console().print(Text.assemble(*[(safe(text), how) for text, how in pairs]))
 
 
 def complain(line: str) -> None:
@@ -242,7 +254,12 @@ def _drawn(columns: Sequence[Column], data: Sequence[Row]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         justify = "right" if _numeric(data, index) else "left"
-        table.add_column(Text(safe(column.name)), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(
+            Text(safe(column.name)),
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            no_wrap=not column.wrap,
+        )
     for row, cells in zip(data, _cells(columns, data), strict=True):
         styles = [c.style(v) if c.style else "" for c, v in zip(columns, row, strict=True)]
         table.add_row(*[Text(cell, style) for cell, style in zip(cells, styles, strict=True)])

@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
             "ledger findings",
             "ledger findings 0199c0de --severity critical",
             "ledger findings --severity critical --check",
-        )  # fmt: skip
+        )
     )(findings)
 
 
@@ -76,7 +76,7 @@ def runs(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List runs, the latest first: state, agents, calls, tokens, cost, what was refused or found."""
+    """List runs, the latest first: state, shape, cost, what was refused or found."""
     how = form(as_json, as_csv)
     asked = {"tenant": tenant, "task_key": task_key, "most": limit}
     with catalog(place(context)) as opened:

@@ -1,4 +1,5 @@
 """The page of commands: what each does, its arguments and options, examples."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 

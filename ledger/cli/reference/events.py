@@ -1,4 +1,5 @@
 """The page of events: who writes each, its fields, what it changes, an example."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 

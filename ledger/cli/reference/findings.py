@@ -1,4 +1,5 @@
 """The page of findings: what each detector sees, its rule, and a finding it really made."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 

@@ -86,4 +86,4 @@ def _plain_kind(schema: dict[str, Any], whole: dict[str, Any]) -> str:
         inner = kind(schema.get("additionalProperties", {}), whole)
         most = f"at most {schema['maxProperties']:,}: " if "maxProperties" in schema else ""
         return f"object, {most}{inner}"
-    return {"boolean": "`true` or `false`"}.get(what, what)
+    return "`true` or `false`" if what == "boolean" else str(what)

@@ -1,4 +1,5 @@
 """The page of policy fields: what each limits, what it may hold, its default, an example."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The page of questions that come with the ledger, and of the views that any question may ask."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 

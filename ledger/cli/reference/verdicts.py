@@ -1,4 +1,5 @@
 """The page of verdicts: what the judge says of an event."""
+# ruff: noqa: E501 - prose has one sentence per line, however long.
 
 from __future__ import annotations
 
