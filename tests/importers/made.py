@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
-from ledger.core.events import AgentStarted, Event, Record, RunEnded, RunStarted
+from ledger.core.events import (
+    AgentEnded,
+    AgentStarted,
+    Event,
+    OutcomeReported,
+    Record,
+    RunEnded,
+    RunStarted,
+)
 from ledger.core.fold import fold
 from ledger.core.state import State
 from ledger.importers import FORMATS, ImportedRun, RefusedFile
@@ -66,12 +74,18 @@ def check(run: ImportedRun) -> None:
     assert sum(isinstance(event, RunStarted | RunEnded) for event in events) == 2
     times = [event.at_ms for event in events]
     assert times == sorted(times)
-    known = {events[0].agent, ""}
+    live, ended = {events[0].agent}, set()
     for event in events:
         if isinstance(event, AgentStarted):
-            assert event.parent in known
-            known.add(event.agent)
-        assert event.agent in known
+            assert event.parent in live
+            live.add(event.agent)
+        elif isinstance(event, AgentEnded):
+            live.remove(event.agent)
+            ended.add(event.agent)
+        else:
+            over = isinstance(event, RunEnded | OutcomeReported)
+            assert event.agent in (live | ended | {""} if over else live)
+    assert not live
 
 
 def lines(run: ImportedRun) -> list[str]:

@@ -150,3 +150,14 @@ def test_any_value_at_all_is_answered(value: object) -> None:
     """A file may hold any JSON."""
     for format in FORMATS:
         assert read(format, value)
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    """JSON may carry one, no UTF-8 can; an event with it could not be written."""
+    odd = "\ud800 and more"
+    document = trace(observation(odd, "TOOL", 0, 1, input=odd, output=odd), name=odd, input=odd)
+    [run] = read("langfuse", document)
+
+    assert isinstance(run, ImportedRun)
+    assert [decode(encode(event)) for event in run.events] == run.events
+    json.dumps(run.skipped).encode()

@@ -107,6 +107,16 @@ def test_a_terminal_without_code_fails_and_runs_nothing() -> None:
     assert (call.agent, call.args_fp, ended.error) == ("A", 0, text)
 
 
+def test_code_runs_once() -> None:
+    """A terminal that speaks twice did not run the code twice: that would look like a loop."""
+    ran = say("Computer_terminal", "exitcode: 0 (execution succeeded)")
+    run = read_one("chat", history(say("A", CODE), ran, ran))
+    prints = [event.args_fp for event in run.events if isinstance(event, e.ToolCallStarted)]
+
+    assert prints[0] != 0
+    assert prints[1] == 0
+
+
 def test_an_orchestrator_states_its_handoffs() -> None:
     """Magentic-One writes names, thoughts and handoffs into the role."""
     run = read_one(

@@ -176,17 +176,43 @@ def test_clocks_that_differ_do_not_break_the_order() -> None:
     run = read_one(
         "langfuse",
         trace(
-            observation("boss", "AGENT", 5, 5),
+            observation("root", "AGENT", 3, 5),
+            observation("boss", "AGENT", 5, 5, parent="root"),
             observation("early", "GENERATION", 4, 5, parent="boss"),
             observation("late", "TOOL", 5, 5, parent="boss"),
             observation("backwards", "TOOL", 5, 2, parent="boss"),
             observation("sub", "AGENT", 5, 5, parent="boss"),
-            observation("act", "TOOL", 5, 5, parent="sub"),
+            observation("act", "TOOL", 5, 6, parent="sub"),
+            observation("idle", "AGENT", 5, 5, parent="root"),
+            observation("heir", "AGENT", 5, 5, parent="idle"),
         ),
     )
 
     check(run)
-    assert lines(run)[-1] == "run_ended boss"
+    assert lines(run)[-1] == "run_ended root"
+    boss = of(run, e.AgentStarted)[0]
+    [early] = of(run, e.ModelCallStarted)
+    assert (boss.agent, boss.at_ms % 60_000, early.at_ms % 60_000) == ("boss", 4000, 4000)
+
+
+def test_an_offer_comes_before_it_is_taken_on() -> None:
+    """In one millisecond too, and however deep the giver stands."""
+    run = read_one(
+        "langfuse",
+        trace(
+            observation("flow", "AGENT", 0, 9),
+            observation("step", "SPAN", 1, 3, parent="flow"),
+            observation("triage", "AGENT", 1, 3, parent="step"),
+            observation("handoff to billing", "TOOL", 3, 3, parent="triage"),
+            observation("billing", "AGENT", 3, 8, parent="flow"),
+        ),
+    )
+
+    check(run)
+    assert [line for line in lines(run) if "handoff" in line] == [
+        "handoff_offered triage billing",
+        "handoff_accepted billing",
+    ]
 
 
 def test_what_did_not_end_is_not_ended() -> None:
