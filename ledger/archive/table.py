@@ -186,6 +186,10 @@ class Table:
         root = self.root.absolute()
         return [str(root / unquote(file.path)) for file in self.files() if file.log == log]
 
+    def dataset(self) -> ds.Dataset:
+        """The version loaded as a PyArrow dataset, wherever it lies."""
+        return self.delta.to_pyarrow_dataset(schema=SCHEMA)
+
     def read(self, file: File, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The stored columns of one file, batch by batch. Raises OSError, pa.ArrowException."""
         if self.root is None:
@@ -206,9 +210,7 @@ class Table:
             & (ds.field("position") == position - 1)
         )
         try:
-            found = self.delta.to_pyarrow_dataset(schema=SCHEMA).to_table(
-                columns=["payload", "raw", "chain"], filter=wanted
-            )
+            found = self.dataset().to_table(columns=["payload", "raw", "chain"], filter=wanted)
         except (DeltaError, OSError, pa.ArrowException) as problem:
             raise ArchiveFailed(self.location, short(problem)) from problem
         rows = found.to_pylist()
