@@ -16,7 +16,7 @@ def explained(
     problem: BaseException, path: str, connection: apsw.Connection | None
 ) -> BaseException:
     """The LogError for an error of apsw; anything else as it is."""
-    if isinstance(problem, (apsw.BusyError, apsw.LockedError)):
+    if isinstance(problem, (apsw.BusyError, apsw.LockedError, apsw.ProtocolError)):
         return locked(path, "another program")
     if isinstance(problem, apsw.CorruptError):
         return LogCorrupt(

@@ -18,12 +18,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import apsw
 
-from ledger.log import LogClosed, LogError, LogForeign, LogMissing, LogUnwritable
+from ledger.log import LogClosed, LogError, LogForeign, LogMissing
 from ledger.log.sqlite_errors import explained, from_errno, locked
 from ledger.log.sqlite_fork import open_files
 from ledger.log.sqlite_lock import WritersLock
@@ -57,13 +57,13 @@ class LogFile:
         self._closed = False
         self._unsafe = False
         self._check_path(make)
+        open_files.add(self)  # Before it is open: a fork must not copy a half-open connection.
         try:
             with self.turn(), self._exclusive():
                 self._writer()
         except BaseException:
             self.close()
             raise
-        open_files.add(self)
 
     # --- the three things one does with it ---
 
@@ -110,11 +110,15 @@ class LogFile:
                 connection.execute("COMMIT")
             except BaseException as problem:
                 self._undo(connection)
-                raise explained(problem, self.path, connection) from problem
+                said = explained(problem, self.path, connection)
+                if said is problem:
+                    raise
+                raise said from problem
             if then is not None:
                 then(done)
             if self.wal_pages > self.wal_pages_max:
-                self._empty_wal(connection)
+                with suppress(apsw.Error):  # What was committed is safe; `empty_wal` will say it.
+                    self._empty_wal(connection)
             return done
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -136,7 +140,11 @@ class LogFile:
             return False
         self.read(self._empty_wal)
         with self.turn(), self._exclusive():
-            self._empty_wal(self._writer())
+            connection = self._writer()
+            try:
+                self._empty_wal(connection)
+            except apsw.Error as problem:
+                raise explained(problem, self.path, connection) from problem
         self.wal_pages = 0
         return True
 
@@ -217,7 +225,7 @@ class LogFile:
             remedy = "check the path" if not make else "make the folder first"
             raise LogMissing(self.path, missing, remedy) from None
         except OSError as problem:
-            raise LogUnwritable(self.path, str(problem.strerror), "check the path") from None
+            raise from_errno(self.path, problem.errno or 0) from problem
         if not stat.S_ISREG(found.st_mode):
             raise LogForeign(self.path, "it is no file", "name a file for the log")
         if found.st_size == 0 and not make:
@@ -246,12 +254,8 @@ class LogFile:
         return 0
 
     def _empty_wal(self, connection: apsw.Connection) -> None:
-        try:
+        with suppress(apsw.BusyError, apsw.LockedError):  # Then somebody else is at it.
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except (apsw.BusyError, apsw.LockedError):
-            return  # Somebody else is at it.
-        except (apsw.IOError, apsw.FullError):
-            return  # No space in the file: the log holds everything, and the next one tries again.
 
     # --- locks and errors ---
 
@@ -260,15 +264,19 @@ class LogFile:
         """The writers' lock and the connection's. Raises LogLocked, LogUnwritable."""
         self._check_use()
         try:
-            if not self.lock.acquire(self.wait_s):
-                raise locked(self.path, self.lock.holder())
-        except OSError as problem:
-            raise from_errno(self.path, problem.errno or 0) from problem
-        try:
+            self._acquire()
             with self._connection_lock:
                 yield
         finally:
             self.lock.release()
+
+    def _acquire(self) -> None:
+        try:
+            free = self.lock.acquire(self.wait_s)
+        except OSError as problem:
+            raise from_errno(self.path, problem.errno or 0) from problem
+        if not free:
+            raise locked(self.path, self.lock.holder())
 
     def _undo(self, connection: apsw.Connection) -> None:
         if connection.in_transaction:

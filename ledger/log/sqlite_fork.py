@@ -36,7 +36,12 @@ _pausing: list[Forkable] = []
 
 def _before() -> None:
     _forking.acquire()
-    _pausing[:] = open_files
+    while True:
+        try:
+            _pausing[:] = open_files
+            break
+        except RuntimeError:  # Another thread opened a log while we looked.
+            continue
     for file in _pausing:
         file.pause()
 

@@ -65,8 +65,9 @@ def judge_row(connection: apsw.Connection) -> JudgeRow:
     epoch, version, holder, boot, heartbeat_ms, next_offset = connection.execute(
         "SELECT epoch, version, holder, boot, heartbeat_ms, next_offset FROM judge"
     ).get
-    alive = holder and boot == boot_id()
-    age_ms = max(0, boottime_ms() - heartbeat_ms) if alive else None
+    age_ms = boottime_ms() - heartbeat_ms
+    if not holder or boot != boot_id() or age_ms < 0:  # Below 0: before the last start.
+        return JudgeRow(epoch, version, holder, None, next_offset)
     return JudgeRow(epoch, version, holder, age_ms, next_offset)
 
 

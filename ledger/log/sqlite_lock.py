@@ -85,13 +85,16 @@ class WritersLock:
             ).start()
         wait = _Wait()
         self._waits.put(wait)
-        wait.over.wait(timeout_s)
-        granted = wait.end(granted=False)
-        self._last = None if granted else wait
+        try:
+            wait.over.wait(timeout_s)
+        finally:
+            # Also when an interrupt ends the wait: else the lock would be granted to nobody.
+            granted = wait.end(granted=False)
+            self._last = None if granted else wait
         return granted
 
     def release(self) -> None:
-        """Let the next one write."""
+        """Let the next one write. Without the lock: nothing."""
         if self._handle is not None:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 

@@ -289,3 +289,48 @@ def test_a_fork_behind_pythons_back_is_refused(tmp_path: Path) -> None:
     assert done.stdout.count("open the log after the fork") == 2
     with SqliteLog(path) as log:
         assert [row.value for row in log.read(0, 9)] == [b"parent", b"parent"]
+
+
+INTERRUPT = """if True:
+    import os, signal, sys
+    from ledger.log.sqlite import SqliteLog
+    log = SqliteLog(sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        log.append([("run", b"interrupted")])
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    sys.stdin.readline()
+    print(log.append([("run", b"later")]), flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_an_interrupted_wait_does_not_take_the_lock_with_it(tmp_path: Path) -> None:
+    """Ctrl-C while the log is busy: the lock must not be granted to somebody who left."""
+    path = tmp_path / "ledger.db"
+    with SqliteLog(path, wait_s=5) as log:
+        command = [sys.executable, "-c", INTERRUPT, str(path)]
+        other = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        assert log._file.lock.acquire(1)
+        try:
+            other.stdin.write("\n")
+            # Its helper thread stands in the kernel's queue, which shows as a waiter ("->").
+            waiting = f"-> FLOCK  ADVISORY  WRITE {other.pid} "
+            wait_for(lambda: waiting in Path("/proc/locks").read_text(), what="it to wait")
+            other.send_signal(signal.SIGINT)
+            assert other.stdout.readline() == "interrupted\n"
+        finally:
+            log._file.lock.release()
+
+        assert log.append([("run", b"mine")]) == [1]
+        other.stdin.write("\n")
+        assert other.stdout.readline() == "[2]\n"
+        assert log.append([("run", b"mine")]) == [3]
+        other.communicate("\n", timeout=10)
