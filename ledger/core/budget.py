@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from ledger.core.policy import AgentLimits, RunLimits
 from ledger.core.shapes import Units
-from ledger.core.verdicts import COUNTABLE, UNITS
+from ledger.core.verdicts import COUNTABLE, MICRODOLLARS, TOKENS, UNITS
 
 UNLIMITED = 2**53 - 1
 SPENT = len(UNITS)
@@ -115,10 +115,14 @@ class Lease:
     """Units set aside for one agent, held by one process until `expires_ms` of the run's clock.
 
     `left` is what the fold has not seen used. Once `forfeit`, the countable part of `left`
-    is counted as spent already.
+    is counted as spent already. `tokens_busy` and `microdollars_busy` are the estimates of
+    model calls in flight under it.
     """
 
-    __slots__ = ("agent", "expires_ms", "forfeit", "holder", "id", "left")
+    __slots__ = (
+        "agent", "expires_ms", "forfeit", "holder", "id", "left", "microdollars_busy",
+        "tokens_busy",
+    )  # fmt: skip
 
     def __init__(self, id: str, agent: str, holder: str, left: list[int], expires_ms: int) -> None:
         self.id = id
@@ -127,6 +131,8 @@ class Lease:
         self.left = left
         self.expires_ms = expires_ms
         self.forfeit = False
+        self.tokens_busy = 0
+        self.microdollars_busy = 0
 
 
 def set_aside(chain: Chain, units: Sequence[int]) -> None:
@@ -141,7 +147,7 @@ def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
     """Turn up to `amount` of the lease into spent; returns what the lease did not cover."""
     covered = min(amount, lease.left[unit])
     lease.left[unit] -= covered
-    if not lease.forfeit:
+    if unit >= COUNTABLE or not lease.forfeit:
         for budget in chain:
             budget.used[unit] -= covered
             budget.used[SPENT + unit] += covered
@@ -156,24 +162,37 @@ def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
     """
     back = [min(amount, left) for amount, left in zip(units, lease.left, strict=True)]
     for unit, amount in enumerate(back):
-        if amount == 0 or (lease.forfeit and unit >= COUNTABLE):
+        if amount == 0:
             continue
         lease.left[unit] -= amount
-        place = SPENT + unit if lease.forfeit else unit
+        place = SPENT + unit if lease.forfeit and unit < COUNTABLE else unit
         for budget in chain:
             budget.used[place] -= amount
     return back
 
 
 def forfeit(lease: Lease, chain: Chain) -> None:
-    """The lease ran out: the countable part is counted as spent, the rest comes back."""
-    if lease.forfeit:
-        return
-    lease.forfeit = True
-    for unit, amount in enumerate(lease.left):
-        if amount:
-            for budget in chain:
-                budget.used[unit] -= amount
-                if unit < COUNTABLE:
+    """The lease ran out: the countable part is counted as spent, the rest comes back.
+
+    What calls in flight were estimated at stays reserved until they end: a model call outlives
+    its lease as a rule, and its tokens must not be given to another meanwhile.
+    """
+    if not lease.forfeit:
+        lease.forfeit = True
+        for unit in range(COUNTABLE):
+            amount = lease.left[unit]
+            if amount:
+                for budget in chain:
+                    budget.used[unit] -= amount
                     budget.used[SPENT + unit] += amount
-    lease.left[COUNTABLE:] = [0] * (len(lease.left) - COUNTABLE)
+    release_idle(lease, chain)
+
+
+def release_idle(lease: Lease, chain: Chain) -> None:
+    """Give back the tokens and the money that no call in flight was estimated at."""
+    for unit, busy in ((TOKENS, lease.tokens_busy), (MICRODOLLARS, lease.microdollars_busy)):
+        idle = lease.left[unit] - busy
+        if idle > 0:
+            lease.left[unit] = busy
+            for budget in chain:
+                budget.used[unit] -= idle

@@ -48,6 +48,7 @@ def drop_lease(run: Run, lease: Lease) -> None:
     """The lease is over for good: what is left is forfeit, the places come back."""
     agent = run.agents[lease.agent]
     if lease.left != NOTHING:
+        lease.tokens_busy = lease.microdollars_busy = 0
         budget.forfeit(lease, agent.chain)
         agent.children_leased -= lease.left[SPAWNS]
         run.live_leased -= lease.left[SPAWNS]
@@ -138,8 +139,15 @@ def _tool_call_ended(run: Run, agent: Agent, event: e.ToolCallEnded, offset: int
 
 
 def _model_call_started(run: Run, agent: Agent, event: e.ModelCallStarted, offset: int) -> None:
+    tokens, microdollars = event.tokens_estimate, event.microdollars_estimate
+    lease = run.leases.get(event.lease)
+    if lease is not None and lease.agent == agent.id:
+        lease.tokens_busy += tokens
+        lease.microdollars_busy += microdollars
     _use(run, agent, event.lease, MODEL_CALLS)
-    run.calls[event.call] = Call(agent.id, MODEL, event.model, event.prompt_fp, event.lease, offset)
+    run.calls[event.call] = Call(
+        agent.id, MODEL, event.model, event.prompt_fp, event.lease, offset, tokens, microdollars
+    )
     if agent.latch & KILL or run.latch & KILL:
         orders.acted_after(run, agent)
 
@@ -153,14 +161,18 @@ def _model_call_ended(run: Run, agent: Agent, event: e.ModelCallEnded, offset: i
         + event.cache_write_tokens
     )
     lease = run.leases.get(call.lease)
-    if lease is None or lease.forfeit or lease.agent != agent.id:
+    if lease is None or lease.agent != agent.id:
         budget.spend(agent.chain, TOKENS, tokens)
         budget.spend(agent.chain, MICRODOLLARS, event.cost_microdollars)
     else:
+        lease.tokens_busy -= call.tokens
+        lease.microdollars_busy -= call.microdollars
         for unit, amount in ((TOKENS, tokens), (MICRODOLLARS, event.cost_microdollars)):
             rest = budget.use(lease, agent.chain, unit, amount)
             if rest:
                 budget.spend(agent.chain, unit, rest)
+        if lease.forfeit:
+            budget.release_idle(lease, agent.chain)
         if lease.left == NOTHING:
             drop_lease(run, lease)
     if agent.latch & KILL or run.latch & KILL:

@@ -64,11 +64,17 @@ def dump_run(run: Run) -> bytes:
         for agent in run.agents.values()
     ]
     leases = [
-        [lease.id, lease.agent, lease.holder, lease.left, lease.expires_ms, lease.forfeit]
+        [
+            *(lease.id, lease.agent, lease.holder, lease.left, lease.expires_ms),
+            *(lease.forfeit, lease.tokens_busy, lease.microdollars_busy),
+        ]
         for lease in run.leases.values()
     ]
     calls = [
-        [key, call.agent, call.kind, call.name, call.fp, call.lease, call.offset]
+        [
+            *(key, call.agent, call.kind, call.name, call.fp, call.lease, call.offset),
+            *(call.tokens, call.microdollars),
+        ]
         for key, call in run.calls.items()
     ]
     return to_json(
@@ -107,7 +113,7 @@ def load_run(data: bytes, state: State) -> Run:
         _load_agent(run, fields)
     for fields in parts[5]:
         lease = Lease(*fields[:5])
-        lease.forfeit = fields[5]
+        lease.forfeit, lease.tokens_busy, lease.microdollars_busy = fields[5:]
         run.leases[lease.id] = lease
         if not lease.forfeit:
             run.expect(lease)

@@ -361,8 +361,10 @@ def _apply(
         _apply_verdict(run, verdict)
     if type(event) is e.Ticked:
         _tick(state, run)
-    else:
-        run.active_ms = run.now_ms
+        return
+    run.active_ms = run.now_ms
+    if run.observed and type(event) is e.RunEnded:
+        forget(state, run)  # An import gets no ticks that would do it later.
 
 
 def _apply_verdict(run: Run, verdict: Verdict) -> None:

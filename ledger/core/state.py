@@ -63,17 +63,29 @@ class Agent:
 
 
 class Call:
-    """A tool call or a model call in flight."""
+    """A tool call or a model call in flight; a model call with its estimates."""
 
-    __slots__ = ("agent", "fp", "kind", "lease", "name", "offset")
+    __slots__ = ("agent", "fp", "kind", "lease", "microdollars", "name", "offset", "tokens")
 
-    def __init__(self, agent: str, kind: int, name: str, fp: int, lease: str, offset: int) -> None:
+    def __init__(
+        self,
+        agent: str,
+        kind: int,
+        name: str,
+        fp: int,
+        lease: str,
+        offset: int,
+        tokens: int = 0,
+        microdollars: int = 0,
+    ) -> None:
         self.agent = agent
         self.kind = kind
         self.name = name
         self.fp = fp
         self.lease = lease
         self.offset = offset
+        self.tokens = tokens
+        self.microdollars = microdollars
 
 
 class Order:
