@@ -1,0 +1,275 @@
+"""From the wish to act to the answer: latch, lease, a request by name, or no ledger to ask.
+
+The order of things
+    1. The latch: killed raises, paused waits.
+    2. The agent's lease. Nearly every act ends here, in microseconds.
+    3. A new lease, where one can cover the act.
+    4. The act asked for by name: what no lease covers, spawns, calls that a finding refuses.
+    5. No answer in time: what the policy says under `unreachable` (PROTOCOLS 14).
+All of it is written as steps (`waiter.py`), for threads and tasks alike; all waits are bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from ledger.client import leases
+from ledger.client.answers import Decision, Denied, Killed
+from ledger.client.drafts import make
+from ledger.client.leases import HeldLease, LeaseRequest
+from ledger.client.orders import killed_by
+from ledger.client.queue import Build
+from ledger.client.verdicts import Asked
+from ledger.client.waiter import Steps, Waiter
+from ledger.core.events import (
+    LeaseRequested,
+    LeaseReturned,
+    ModelCallRequested,
+    SpawnRequested,
+    ToolCallRequested,
+)
+from ledger.core.shapes import Units
+from ledger.core.state import KILL, PAUSE
+from ledger.core.verdicts import MODEL_CALLS, SPAWNS, UNITS, Verdict
+
+if TYPE_CHECKING:
+    from ledger.client.engine import Engine
+    from ledger.client.local import LocalAgent
+
+FIRST_WAIT_S = 0.3
+"""Without an answer for so long, the judge is looked after."""
+RETRY_MS_MAX = 250
+"""A denial that may lift sooner is waited for; a longer one is the agent's to decide."""
+RETRIES_MAX = 40
+KINDS: tuple[Literal["spawn", "tool_call", "model_call"], ...] = (
+    "spawn", "tool_call", "model_call",
+)  # fmt: skip
+
+
+Request = SpawnRequested | ToolCallRequested | ModelCallRequested
+Answered = tuple[Decision, HeldLease | None]
+
+
+class Wish:
+    """An act that somebody wants to do: one `unit`, with estimates (-1 tokens: no model call).
+
+    `fp` is the fingerprint by which a finding may refuse the call (0: none). `by_name` and
+    `by_name_args` build the request, `build` and `rest` the event that it started (None: the
+    caller records it).
+    """
+
+    __slots__ = (
+        "build", "by_name", "by_name_args", "fp", "microdollars", "rest", "tokens", "unit",
+    )  # fmt: skip
+
+    def __init__(
+        self, unit: int, by_name: Build, by_name_args: tuple[Any, ...], build: Build | None,
+        rest: tuple[Any, ...], *, tokens: int = -1, microdollars: int = 0, fp: int = 0,
+    ) -> None:  # fmt: skip
+        self.unit, self.tokens, self.microdollars = unit, tokens, microdollars
+        self.by_name, self.by_name_args = by_name, by_name_args
+        self.build, self.rest = build, rest
+        self.fp = fp
+
+
+def held(engine: Engine, agent: LocalAgent) -> Steps[None]:
+    """Raise Killed, or wait while the agent is paused: at most `client.pause_max_ms`, then
+    Denied."""
+    until = time.monotonic() + agent.run.policy.client.pause_max_ms / 1000
+    while agent.bits:
+        if agent.bits & KILL:
+            raise killed_by(agent)
+        if not agent.bits & PAUSE:
+            return
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            waited_ms = agent.run.policy.client.pause_max_ms
+            reason = (
+                f"{agent.id} was paused for {waited_ms} ms: {agent.reason or 'no reason given'}."
+            )
+            raise Denied(
+                Decision(False, "deny", reason=reason, limit="client.pause_max_ms", instead="Stop.")
+            )
+        yield from _wait(engine, agent, Waiter(), min(left_s, 1.0))
+
+
+class _Away(Exception):
+    """Nobody answered in time."""
+
+
+def admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
+    """The slow way of an act: everything but an agent at peace with a lease that covers it.
+
+    When allowed, the event that the act started is recorded; the lease is given so that it can
+    be settled. Raises Killed.
+    """
+    try:
+        return (yield from _admit(engine, agent, wish))
+    except _Away:
+        decision = engine.unreachable(agent, KINDS[wish.unit])
+    if decision.allowed and wish.build is not None:
+        engine.queue.put(agent.run.id, wish.build, "", *wish.rest)
+    return decision, None
+
+
+def _admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
+    retries = 0
+    until = time.monotonic() + agent.run.policy.unreachable.wait_ms / 1000
+    while True:
+        yield from held(engine, agent)
+        refused = wish.fp and any(wish.fp in fps for fps in agent.denies.values())
+        if (not refused and wish.unit != SPAWNS) or agent.run.policy.lease.spawns:
+            lease = yield from _leased(engine, agent, wish)
+            if lease is not None:
+                return Decision(True, lease=lease.id), lease
+        answer = yield from _by_name(engine, agent, wish)
+        decision = decision_of(answer.verdict)
+        if decision.allowed:
+            return decision, _begin(engine, agent, wish, answer)
+        retries += 1
+        if not 0 < decision.retry_ms <= RETRY_MS_MAX or retries > RETRIES_MAX:
+            return decision, None
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            return decision, None
+        engine.recall(agent.run)  # Others of this process may hold what is short here.
+        yield from _wait(engine, agent, Waiter(), min(left_s, decision.retry_ms / 1000))
+
+
+def _leased(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[HeldLease | None]:
+    """From a lease, asking for a new one where that can help; else None."""
+    for _ in range(2):
+        lease = leases.take(
+            agent, wish.unit, wish.tokens, wish.microdollars, engine.queue, wish.build, wish.rest
+        )
+        if lease is not None:
+            return lease
+        request = renew(engine, agent, wish.unit, wish.tokens, wish.microdollars)
+        if request is None:
+            return None
+        waiter = Waiter()
+        request.waiters.append(waiter)
+        if agent.renewing is not request:
+            waiter.settle(True)  # It was answered meanwhile.
+        if not (yield from _asked(engine, agent, waiter)):
+            request.done(short=False)
+            raise _Away
+    return None
+
+
+def renew(
+    engine: Engine, agent: LocalAgent, unit: int, tokens: int = -1, microdollars: int = 0
+) -> LeaseRequest | None:
+    """Ask for a lease, or join who asked already; None where it cannot help."""
+    wants = leases.wants(agent, unit, tokens, microdollars)
+    if wants is None:
+        return None
+    with agent.lock:
+        request = agent.renewing
+        if request is not None:
+            return request
+        now = leases.boottime_ns()
+        if now < agent.denied_until_ns:
+            return None
+        if agent.lease is not None and now < agent.lease.renew_ns:
+            agent.share = min(leases.SHARES, agent.share * 2)  # Used up before its time.
+        request = agent.renewing = LeaseRequest(agent, engine.queue)
+    asked = Asked(engine.verdicts, request.settle)
+    fields = {"agent": agent.id, "wants": wants}
+    engine.begin()
+    engine.queue.put_urgent(agent.run.id, asked, make, LeaseRequested, fields)
+    return request
+
+
+class _Answer:
+    """A verdict on a request by name, and when the request was sent."""
+
+    __slots__ = ("sent_ns", "verdict")
+
+    def __init__(self, verdict: Verdict, sent_ns: int) -> None:
+        self.verdict, self.sent_ns = verdict, sent_ns
+
+
+def _by_name(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[_Answer]:
+    """Ask for this one act. Raises _Away."""
+    sent_ns = leases.boottime_ns()
+    waiter = Waiter()
+    asked = Asked(engine.verdicts, waiter.settle)
+    engine.begin()
+    engine.queue.put_urgent(agent.run.id, asked, wish.by_name, *wish.by_name_args)
+    try:
+        verdict = yield from _asked(engine, agent, waiter)
+    finally:
+        if waiter.answer is None:
+            engine.verdicts.give_up(asked)
+    if waiter.answer is None:
+        raise _Away
+    return _Answer(verdict or waiter.answer, sent_ns)
+
+
+def _begin(engine: Engine, agent: LocalAgent, wish: Wish, answer: _Answer) -> HeldLease | None:
+    """The act was allowed by name: record that it started, under its own lease."""
+    grant = answer.verdict.lease
+    assert grant is not None
+    lease = leases.single(grant, answer.sent_ns)
+    if wish.build is not None:
+        engine.queue.put(agent.run.id, wish.build, lease.id, *wish.rest)
+    return lease if wish.unit == MODEL_CALLS else None
+
+
+def _asked(engine: Engine, agent: LocalAgent, waiter: Waiter) -> Steps[Any]:
+    """Wait for the judge, and see that there is one. None when nobody answered in time; who was
+    away a moment ago is not waited for as long again."""
+    wait_s = agent.run.policy.unreachable.wait_ms / 1000
+    first_s = min(FIRST_WAIT_S, wait_s)
+    answer = yield from _wait(engine, agent, waiter, first_s)
+    if answer is None:
+        engine.want_judge()
+        if not engine.away:
+            answer = yield from _wait(engine, agent, waiter, wait_s - first_s)
+    if answer is not None:
+        engine.reached()
+    return answer
+
+
+def _wait(engine: Engine, agent: LocalAgent, waiter: Waiter, timeout_s: float) -> Steps[Any]:
+    """One wait, which a kill of the agent ends."""
+    agent.waiters.add(waiter)
+    try:
+        # Looked at after it was added, so that no order falls between.
+        if agent.bits & KILL:
+            raise killed_by(agent)
+        answer = yield waiter, timeout_s
+    finally:
+        agent.waiters.discard(waiter)
+    if isinstance(answer, Killed):
+        raise answer
+    return answer
+
+
+def decision_of(verdict: Verdict) -> Decision:
+    """The judge's verdict on a request, as a Decision."""
+    denial = verdict.denial
+    if verdict.refusal:
+        return Decision(False, "deny", reason=f"The ledger refused the request: {verdict.refusal}.")
+    if verdict.lease is not None:
+        said: Literal["allow", "transform"] = "allow" if denial is None else "transform"
+        reason, limit = ("", "") if denial is None else (denial.reason, denial.limit)
+        return Decision(True, said, verdict.lease.lease, reason=reason, limit=limit)
+    if denial is None:
+        return Decision(False, "deny", reason="The ledger does not allow this.")
+    return Decision(
+        False, "deny", reason=denial.reason, limit=denial.limit, left=denial.left,
+        retry_ms=denial.retry_ms, instead=denial.instead,
+    )  # fmt: skip
+
+
+def unclaimed(engine: Engine, verdict: Verdict) -> None:
+    """A lease came for a request that nobody waits for any more: give all of it back."""
+    grant = verdict.lease
+    if grant is None or grant.holder != engine.queue.source:
+        return
+    units = Units(**dict(zip(UNITS, grant.units, strict=True)))
+    fields = {"agent": grant.agent, "lease": grant.lease, "left": units}
+    engine.queue.put(verdict.run, make, LeaseReturned, fields)

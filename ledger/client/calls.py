@@ -1,0 +1,264 @@
+"""Tool calls and model calls: admitted and recorded when entered, recorded again when left.
+
+What a newcomer would get wrong
+    The body runs only if the act was admitted; otherwise entering raises Denied or Killed.
+    Leaving never raises: what went wrong in the body is recorded, and goes on its way.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ledger.client import admission, drafts, leases
+from ledger.client.admission import Wish
+from ledger.client.answers import Denied
+from ledger.client.identity import step as step_var
+from ledger.client.orders import now_ms
+from ledger.client.tasks import Task, this_task
+from ledger.client.values import a_name, an_id, count, failure, frozen
+from ledger.client.waiter import Steps, adrive, drive
+from ledger.core.verdicts import MODEL_CALLS, TOOL_CALLS
+
+if TYPE_CHECKING:
+    from ledger.client.engine import Engine
+    from ledger.client.leases import HeldLease
+    from ledger.client.local import LocalAgent
+
+
+class ToolCall:
+    """One call of `tool` by an agent; `result` is recorded as a fingerprint."""
+
+    __slots__ = (
+        "_agent", "_args", "_engine", "_generation", "_more", "_result", "id", "task", "tool",
+    )  # fmt: skip
+
+    def __init__(
+        self, engine: Engine, agent: LocalAgent, tool: str, args: Any,
+        call: str, step: str, retry_of: str,
+    ) -> None:  # fmt: skip
+        self._engine, self._agent = engine, agent
+        self.tool = an_id("tool", tool)
+        self._args = None if args is None else frozen(args, agent.run.capture)
+        self.id = an_id("call", call) if call else engine.name()
+        step = step or step_var.get()
+        self._more = None
+        if step or retry_of:
+            self._more = (a_name("step", step), a_name("retry_of", retry_of))
+        self._result: Any = None
+        self.task: Task | None = None
+
+    def result(self, value: Any) -> Any:
+        """Say what came back; the value itself is handed through."""
+        self._result = frozen(value, self._agent.run.capture)
+        return value
+
+    def __enter__(self) -> ToolCall:
+        if not self._quick():
+            drive(self._slow(), self._engine.queue.pump)
+        return self
+
+    async def __aenter__(self) -> ToolCall:
+        if not self._quick():
+            await adrive(self._slow())
+        self.task = this_task()
+        return self
+
+    def _quick(self) -> bool:
+        """From the lease, in microseconds; False where more is to be done."""
+        engine, agent = self._engine, self._agent
+        self._generation = engine.generation
+        if engine.log.control_hint() != engine.orders.hint:
+            engine.orders.look()
+        if agent.bits or agent.denies or not engine.queue.room(must=True):
+            return False
+        lease = leases.take(
+            agent, TOOL_CALLS, -1, 0, engine.queue, drafts.tool_started,
+            (agent.id, self.id, self.tool, self._args, agent.run.capture, self._more),
+        )  # fmt: skip
+        if lease is None:
+            return False
+        if lease.low and agent.renewing is None and lease.used_ns >= agent.denied_until_ns:
+            admission.renew(engine, agent, TOOL_CALLS)
+        agent.calls[self.id] = self
+        return True
+
+    def _slow(self) -> Steps[None]:
+        agent = self._agent
+        step = self._more[0] if self._more else ""
+        wish = Wish(
+            TOOL_CALLS, drafts.tool_requested, (agent.id, self.id, self.tool, self._args, step),
+            drafts.tool_started,
+            (agent.id, self.id, self.tool, self._args, agent.run.capture, self._more),
+            fp=drafts.tool_fp(self.tool, self._args) if agent.denies else 0,
+        )  # fmt: skip
+        decision, _ = yield from admission.admit(self._engine, agent, wish)
+        if decision.denied:
+            raise Denied(decision)
+        agent.calls[self.id] = self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        engine, agent = self._engine, self._agent
+        agent.calls.pop(self.id, None)
+        if engine.generation == self._generation:
+            engine.queue.put(
+                agent.run.id, drafts.tool_ended, agent.id, self.id, self._result,
+                agent.run.capture, "" if problem is None else failure(problem),
+            )  # fmt: skip
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, problem, at)
+
+
+class ModelCall:
+    """One call of `model` by an agent. `usage` says what it took; without it nothing is known."""
+
+    __slots__ = (
+        "_agent", "_engine", "_estimates", "_generation", "_lease", "_prompt", "_result", "_usage",
+        "_used", "id", "model", "retry_of", "step", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self, engine: Engine, agent: LocalAgent, model: str, *, prompt: Any, tokens_estimate: int,
+        microdollars_estimate: int, call: str, step: str, retry_of: str,
+    ) -> None:  # fmt: skip
+        self._engine, self._agent = engine, agent
+        self.model = an_id("model", model)
+        self._prompt = None if prompt is None else frozen(prompt, agent.run.capture)
+        self._estimates = (
+            count("tokens_estimate", tokens_estimate),
+            count("microdollars_estimate", microdollars_estimate),
+        )
+        self.id = an_id("call", call) if call else engine.name()
+        self.step = a_name("step", step or step_var.get())
+        self.retry_of = a_name("retry_of", retry_of)
+        self._result: Any = None
+        self._usage: dict[str, Any] = {"cost_known": False}
+        self._used = (0, 0)
+        self._lease: HeldLease | None = None
+        self.task: Task | None = None
+
+    def result(self, value: Any) -> Any:
+        """Say what came back; the value itself is handed through."""
+        self._result = frozen(value, self._agent.run.capture)
+        return value
+
+    def usage(
+        self, *, input_tokens: int = 0, output_tokens: int = 0, cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0, cost_microdollars: int | None = None, provider: str = "",
+    ) -> None:  # fmt: skip
+        """Say what the call took. `input_tokens` excludes what the two cache counts hold.
+
+        Without `cost_microdollars` the price table says; a model that it does not know is said
+        once by an UnknownPrice warning, and recorded as of unknown cost. Raises BadValue.
+        """
+        tokens = {
+            "input_tokens": count("input_tokens", input_tokens),
+            "output_tokens": count("output_tokens", output_tokens),
+            "cache_read_tokens": count("cache_read_tokens", cache_read_tokens),
+            "cache_write_tokens": count("cache_write_tokens", cache_write_tokens),
+        }
+        if cost_microdollars is None:
+            from ledger import prices
+
+            cost, table = prices.cost(self.model, provider=provider, **tokens)
+        else:
+            cost, table = count("cost_microdollars", cost_microdollars), ""
+        self._usage = {
+            **tokens, "cost_microdollars": cost or 0, "cost_known": cost is not None,
+            "prices": table,
+        }  # fmt: skip
+        self._used = (sum(tokens.values()), cost or 0)
+
+    def __enter__(self) -> ModelCall:
+        if not self._quick():
+            drive(self._slow(), self._engine.queue.pump)
+        return self
+
+    async def __aenter__(self) -> ModelCall:
+        if not self._quick():
+            await adrive(self._slow())
+        self.task = this_task()
+        return self
+
+    def _rest(self) -> tuple[Any, ...]:
+        agent, (tokens, microdollars) = self._agent, self._estimates
+        fields = {
+            "tokens_estimate": tokens, "microdollars_estimate": microdollars,
+            "step": self.step, "retry_of": self.retry_of,
+        }  # fmt: skip
+        return agent.id, self.id, self.model, self._prompt, agent.run.capture, fields
+
+    def _quick(self) -> bool:
+        engine, agent = self._engine, self._agent
+        self._generation = engine.generation
+        if engine.log.control_hint() != engine.orders.hint:
+            engine.orders.look()
+        if agent.bits or not engine.queue.room(must=True):
+            return False
+        tokens, microdollars = self._estimates
+        lease = leases.take(
+            agent, MODEL_CALLS, tokens, microdollars, engine.queue,
+            drafts.model_started, self._rest(),
+        )  # fmt: skip
+        if lease is None:
+            return False
+        self._lease = lease
+        if lease.low and agent.renewing is None and lease.used_ns >= agent.denied_until_ns:
+            admission.renew(engine, agent, MODEL_CALLS, tokens, microdollars)
+        agent.calls[self.id] = self
+        return True
+
+    def _slow(self) -> Steps[None]:
+        agent, (tokens, microdollars) = self._agent, self._estimates
+        fields = {
+            "tokens_estimate": tokens, "microdollars_estimate": microdollars, "step": self.step,
+        }  # fmt: skip
+        wish = Wish(
+            MODEL_CALLS, drafts.model_requested,
+            (agent.id, self.id, self.model, self._prompt, fields),
+            drafts.model_started, self._rest(), tokens=tokens, microdollars=microdollars,
+        )  # fmt: skip
+        decision, self._lease = yield from admission.admit(self._engine, agent, wish)
+        if decision.denied:
+            raise Denied(decision)
+        agent.calls[self.id] = self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        engine, agent = self._engine, self._agent
+        agent.calls.pop(self.id, None)
+        if engine.generation != self._generation:
+            return
+        fields = {**self._usage, "error": "" if problem is None else failure(problem)}
+        engine.queue.put(
+            agent.run.id, drafts.model_ended, agent.id, self.id, self._result, agent.run.capture,
+            fields,
+        )  # fmt: skip
+        agent.run.ends.append((now_ms(), agent.id, *self._used))
+        if self._lease is not None:
+            leases.settle(
+                agent, self._lease, engine.queue, estimated=self._estimates, used=self._used
+            )
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, problem, at)

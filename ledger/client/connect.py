@@ -1,0 +1,298 @@
+"""The way in: `connect` to a log, and the Ledger it gives: runs, records, orders."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from ledger import wire
+from ledger.client import admission, drafts
+from ledger.client.agent import Agent, Run
+from ledger.client.answers import BadValue, Decision, NoAgent
+from ledger.client.engine import Engine
+from ledger.client.identity import Identity
+from ledger.client.lowlevel import Pledges, wish_of
+from ledger.client.receipt import Receipt, give_order
+from ledger.client.run_id import new_run_id
+from ledger.client.values import a_name, an_id, labels, text
+from ledger.client.waiter import adrive, drive
+from ledger.core import events as e
+from ledger.core.policy import DEFAULT, Policy, from_text, from_toml
+from ledger.core.shapes import Action, Grade
+from ledger.log.sqlite import SqliteLog
+
+LOG_VARIABLE = "LEDGER_LOG"
+POLICY_VARIABLE = "LEDGER_POLICY"
+LOG_DEFAULT = "ledger.db"
+JudgeMode = Literal["process", "thread", "none"]
+
+
+def connect(
+    path: str | Path | None = None, *, policy: Policy | str | Path | None = None,
+    grade: Grade = "enforced", judge: JudgeMode = "process",
+) -> Ledger:  # fmt: skip
+    """The ledger whose log is the file at `path` (else LEDGER_LOG, else ledger.db), made if new.
+
+    `policy` judges the runs started here: a Policy, or the path of a TOML file (else
+    LEDGER_POLICY, else the default). `judge` says who judges: a process that ends by itself, a
+    thread of this process, or none (somebody else does).
+    Raises LogError where the file cannot be used, and what reading the policy raises.
+    """
+    return Ledger(path, policy=policy, grade=grade, judge=judge)
+
+
+class Ledger:
+    """A log in use by this process. Close it, or use it as a context. See `connect`."""
+
+    def __init__(
+        self, path: str | Path | None = None, *, policy: Policy | str | Path | None = None,
+        grade: Grade = "enforced", judge: JudgeMode = "process",
+    ) -> None:  # fmt: skip
+        self.policy = _policy(policy)
+        self.log = SqliteLog(path or os.environ.get(LOG_VARIABLE, "") or LOG_DEFAULT)
+        self.path = self.log.path
+        self._judge = _Judge(self.path, judge)
+        self._engine = Engine(self.log, self.policy, grade=grade, ensure=self._judge.ensure)
+        self._pledges = Pledges()
+        self._recorded: set[str] = set()
+        self._judge.ensure()
+
+    @property
+    def source(self) -> str:
+        """The source under which this process numbers its events."""
+        return self._engine.source
+
+    # --- runs ---
+
+    def run(
+        self, task: str = "", *, task_key: str = "", tenant: str = "", role: str = "",
+        effort: str = "", labels: Mapping[str, str] | None = None, agent: str = "lead",
+        run: str = "", prompt: str = "", model_settings: Mapping[str, str] | None = None,
+        code_version: str = "", resumes: str = "",
+    ) -> Run:  # fmt: skip
+        """A run, started when entered and ended when left; its lead becomes the current identity.
+
+        `run` and `agent` name run and lead. Raises BadValue, LogError.
+        """
+        self._record_policy()
+        fields: dict[str, Any] = {
+            "policy": self.policy.digest, "task": text("task", task),
+            "task_key": a_name("task_key", task_key), "tenant": a_name("tenant", tenant),
+            "role": a_name("role", role), "effort": a_name("effort", effort),
+            "labels": _labels("labels", labels), "prompt_digest": drafts.digest(prompt),
+            "model_settings": _labels("model_settings", model_settings),
+            "code_version": a_name("code_version", code_version),
+            "resumes": a_name("resumes", resumes),
+        }  # fmt: skip
+        id = an_id("run", run) if run else new_run_id()
+        local = self._engine.run(id, self.policy, owned=not run)
+        return Run(self._engine, local, an_id("agent", agent), fields)
+
+    def join(self, identity: Identity | None = None) -> Agent:
+        """Act as an agent that was started elsewhere: the one in this process's environment, or
+        `identity`. Enter it to make it the current identity.
+
+        Raises NoAgent where there is none, BadIdentity, LogError.
+        """
+        who = identity or Identity.from_env()
+        if who is None:
+            raise NoAgent
+        run = self._engine.run(who.run, self._policy_of(who.policy), owned=False)
+        self._engine.begin()
+        return Agent(self._engine, run, who.agent, who.path)
+
+    # --- the low level ---
+
+    def record(self, event: e.Event) -> None:
+        """Record an event under this process's source. Promises nothing: see `flush`.
+
+        Raises BadValue for an event that is numbered already, QueueFull, Killed.
+        """
+        if event.seq or event.source:
+            raise BadValue("source", (event.source, event.seq), "record() numbers events itself")
+        run = self._engine.runs.get(event.run)
+        agent = None if run is None else run.agents.get(event.agent)
+        if agent is not None:
+            self._engine.look(agent)
+        if self._engine.queue.room():
+            self._engine.begin()
+            self._engine.queue.put(event.run, drafts.given, event)
+            self._pledges.redeem(self._engine, event)
+
+    def flush(self, timeout_s: float = 10.0) -> None:
+        """Return once everything recorded before is on the disk. Raises NotDurable."""
+        self._engine.queue.flush(timeout_s)
+
+    def admit(self, request: admission.Request) -> Decision:
+        """Decide a request before acting. Asking again with the same call (or child) gets the
+        same answer and spends nothing. Raises Killed.
+
+        When allowed, record the *started* event with `lease=decision.lease`.
+        """
+        found = self._pledges.find(request)
+        if found is not None:
+            return found
+        agent, wish = wish_of(self._engine, self._policy_of, request)
+        decision, lease = drive(admission.admit(self._engine, agent, wish), self._engine.queue.pump)
+        return self._pledges.keep(agent, request, decision, lease)
+
+    async def aadmit(self, request: admission.Request) -> Decision:
+        """As `admit`, without blocking the loop."""
+        found = self._pledges.find(request)
+        if found is not None:
+            return found
+        agent, wish = wish_of(self._engine, self._policy_of, request)
+        decision, lease = await adrive(admission.admit(self._engine, agent, wish))
+        return self._pledges.keep(agent, request, decision, lease)
+
+    # --- orders ---
+
+    def kill(
+        self, run: str, agent: str = "", *, subtree: bool = False, reason: str = "",
+        by: str = "", wait_s: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Stop the run (or one agent, or it with all below it) for good, in every process.
+
+        With `wait_s`, wait that long until the order is quiet. Raises LogError, BadValue.
+        """
+        return self._order("kill", run, agent, subtree, reason, by, wait_s)
+
+    def pause(
+        self, run: str, agent: str = "", *, subtree: bool = False, reason: str = "",
+        by: str = "", wait_s: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Let the scope wait at its next ledger call, until resumed. As `kill` otherwise."""
+        return self._order("pause", run, agent, subtree, reason, by, wait_s)
+
+    def resume(
+        self, run: str, agent: str = "", *, subtree: bool = False, reason: str = "", by: str = "",
+    ) -> Receipt:  # fmt: skip
+        """Lift a pause or a drain of the scope; never a kill."""
+        return self._order("resume", run, agent, subtree, reason, by, None)
+
+    def drain(
+        self, run: str, agent: str = "", *, subtree: bool = False, reason: str = "",
+        by: str = "", wait_s: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Let the scope finish what it has and start nobody. As `kill` otherwise."""
+        return self._order("drain", run, agent, subtree, reason, by, wait_s)
+
+    def _order(
+        self, action: Action, run: str, agent: str, subtree: bool, reason: str, by: str,
+        wait_s: float | None,
+    ) -> Receipt:  # fmt: skip
+        return give_order(
+            self._engine, action, an_id("run", run), a_name("agent", agent), subtree,
+            text("reason", reason), a_name("by", by), wait_s,
+        )  # fmt: skip
+
+    # --- life ---
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Return leases, write everything down, let go. Raises NotDurable, and stays open then."""
+        self._pledges.drop()
+        self._engine.close(timeout_s)
+        self._judge.stop()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Ledger:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    # --- policies ---
+
+    def _record_policy(self) -> None:
+        """The policy's text stands in the log before the first run that names it."""
+        policy = self.policy
+        if policy.digest in self._recorded:
+            return
+        event = e.PolicyRecorded(run="policy", digest=policy.digest, text=policy.text)
+        self.log.record_policy(policy.digest, policy.text, run="policy", value=wire.encode(event))
+        self._recorded.add(policy.digest)
+
+    def _policy_of(self, digest: str) -> Policy:
+        """The policy that a run of another process is judged by, as the log has it."""
+        if not digest or digest == self.policy.digest:
+            return self.policy
+        found = self.log.policy(digest)
+        return self.policy if found is None else from_text(found)
+
+
+class _Judge:
+    """Sees to it that somebody judges."""
+
+    def __init__(self, path: str, mode: JudgeMode) -> None:
+        if mode not in ("process", "thread", "none"):
+            raise BadValue("judge", mode, "it is one of process, thread, none")
+        self._path, self._mode = path, mode
+        self._stop: Callable[[], object] = lambda: None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def ensure(self) -> None:
+        """Start a judge if nobody judges."""
+        if self._mode == "process":
+            from ledger import judge
+
+            judge.ensure(self._path)
+        elif self._mode == "thread" and self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        from ledger.judge import Judge
+
+        stop = threading.Event()
+        log = SqliteLog(self._path)
+
+        def work() -> None:
+            try:
+                Judge(log).run(stop)
+            finally:
+                log.close()
+
+        self._thread = threading.Thread(target=work, name="ledger-judge", daemon=True)
+        self._stop = stop.set
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a process ends by itself."""
+        self._stop()
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.join(5.0)
+
+
+def _policy(given: Policy | str | Path | None) -> Policy:
+    if isinstance(given, Policy):
+        return given
+    path = given if given is not None else os.environ.get(POLICY_VARIABLE, "")
+    if not path:
+        return DEFAULT
+    return from_toml(Path(path).read_text(encoding="utf-8"))
+
+
+def _labels(what: str, values: Mapping[str, str] | None) -> dict[str, str]:
+    return labels(what, values) if values else {}

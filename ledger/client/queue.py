@@ -1,0 +1,287 @@
+"""What the client has said and not yet written: a bounded queue and the thread that empties it.
+
+What a newcomer would get wrong
+    An agent's thread puts down what happened (a function and its arguments); the flushing
+    thread makes the event, encodes and appends it. Numbers (`seq`) are given on the way out, in
+    order, so a full queue or an event that cannot be made leaves no hole.
+    An error of the log keeps everything, and it is tried again in the same order: nothing
+    overtakes. A thread that waits for an answer flushes itself (`pump`), which saves a hop.
+    `put` promises nothing; what `flush` returned from is on the disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from ledger import wire
+from ledger.client.answers import NotDurable, QueueFull
+from ledger.core.events import Event
+from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from ledger.log.sqlite import SqliteLog
+
+BATCH_EVENTS_MAX = 5_000
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+SLICE = 16
+"""Events made before the thread lets others run: an agent waits that long, not 5 ms."""
+LINGER_S = 0.002
+"""How long the thread lets events gather, unless somebody waits for an answer."""
+BACKOFF_S = (0.05, 1.0)
+IDLE_S = 5.0
+
+Build = Callable[..., Event]
+
+
+class Ticket:
+    """Hears when what it was put down with is in the log: `sent(offset)`."""
+
+    __slots__ = ()
+
+    def sent(self, offset: int) -> None:
+        """It is on the disk, at this offset."""
+
+
+class _Mark(Ticket):
+    """A place in the queue that `flush` waits for."""
+
+    __slots__ = ("gate",)
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def sent(self, offset: int) -> None:
+        self.gate.set()
+
+
+class Queue:
+    """Events of one source on their way into `log`, at most `size_max` of them.
+
+    `full` is what `put` does at the limit: wait (at most `wait_s`, then QueueFull), drop, raise.
+    """
+
+    def __init__(
+        self, log: SqliteLog, source: str, *, grade: str, size_max: int, full: str, wait_s: float
+    ) -> None:
+        self._log = log
+        self._grade, self._full, self._wait_s = grade, full, wait_s
+        self.size_max = size_max
+        self.appending: Callable[[int], None] = lambda _: None
+        self.start_over(source)
+
+    def start_over(self, source: str) -> None:
+        """Begin empty under this source: a forked child sends nothing of its parent's."""
+        self.source = source
+        self._tail = b',"source":"%s","seq":' % source.encode()
+        self._entries: deque[tuple[Any, ...]] = deque()
+        self._encoded: deque[tuple[str, bytes, Ticket | None]] = deque()
+        self._seqs: dict[str, int] = {}
+        self.dropped = 0
+        self.unreadable = 0
+        self.problem: LedgerError | None = None
+        self._pumping = threading.Lock()
+        self._wake = threading.Event()
+        self._asleep = False
+        self._urgent = False
+        self._retry_s = self._pause_s = 0.0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries) + len(self._encoded)
+
+    # --- putting down ---
+
+    def put(self, run: str, build: Build, *args: Any) -> None:
+        """Put down an event of `run` that `build(run, *args)` makes. Never blocks: who may be
+        made to wait asks `room` first."""
+        self._entries.append((run, time.time_ns(), None, build, args))
+        if self._asleep or self._thread is None:
+            self._rouse()
+
+    def put_urgent(self, run: str, ticket: Ticket, build: Build, *args: Any) -> None:
+        """As `put`, for what somebody waits for: sent at once, and `ticket` hears of it."""
+        self._urgent = True
+        self._entries.append((run, time.time_ns(), ticket, build, args))
+        self._rouse()
+
+    def room(self, *, must: bool = False) -> bool:
+        """True once there is room for an event, False where it is to be dropped.
+
+        What `must` get in waits, whatever the setting says. Raises QueueFull.
+        """
+        if len(self._entries) + len(self._encoded) < self.size_max:
+            return True
+        if self._full == "drop" and not must:
+            self.dropped += 1
+            return False
+        if self._full == "raise" and not must:
+            raise QueueFull(len(self), self.problem)
+        until = time.monotonic() + self._wait_s
+        while len(self) >= self.size_max:
+            self.pump()  # Who comes too fast writes himself.
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise QueueFull(len(self), self.problem)
+            if len(self) >= self.size_max:
+                time.sleep(min(0.02, left_s))
+        return True
+
+    def _rouse(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(
+                target=self._run, name=f"ledger-flush-{self.source}", daemon=True
+            )
+            self._thread.start()
+        self._wake.set()
+
+    # --- waiting ---
+
+    def flush(self, timeout_s: float) -> None:
+        """Return once everything put down before is on the disk. Raises NotDurable."""
+        until = time.monotonic() + timeout_s
+        mark = _Mark()
+        self._urgent = True
+        self._entries.append(("", 0, mark, None, ()))
+        while not mark.gate.is_set():
+            self.pump(wait_s=max(0.0, until - time.monotonic()))
+            if mark.gate.is_set():
+                return
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise NotDurable(len(self), timeout_s, self.problem)
+            self._rouse()
+            mark.gate.wait(min(0.02, left_s))
+
+    def close(self, timeout_s: float) -> None:
+        """Flush and end the thread. Raises NotDurable, and then goes on being usable."""
+        if len(self):
+            self.flush(timeout_s)
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    # --- sending ---
+
+    def pump(self, wait_s: float = 0.0) -> bool:
+        """Send what is there, unless another thread does it right now; False if the log fails."""
+        if (
+            not self._pumping.acquire(timeout=wait_s)
+            if wait_s
+            else not self._pumping.acquire(False)
+        ):
+            return True
+        try:
+            if self.problem is not None and time.monotonic() < self._retry_s:
+                self._encode(BATCH_EVENTS_MAX)
+                return False
+            self._urgent = False
+            todo = len(self._entries)
+            while todo > 0 or self._encoded:
+                todo -= self._encode(todo)
+                if not self._append():
+                    return False
+            return True
+        finally:
+            self._pumping.release()
+
+    def _encode(self, most: int) -> int:
+        """Make events of up to a batch of entries; how many were taken."""
+        entries, encoded = self._entries, self._encoded
+        most = min(most, BATCH_EVENTS_MAX, len(entries))
+        size = 0
+        for taken in range(most):
+            if size >= BATCH_BYTES_MAX:
+                return taken
+            run, at_ns, ticket, build, args = entries[0]
+            value = b""
+            if build is not None:
+                value = self._event(run, at_ns, build, args)
+                size += len(value)
+            if value or ticket is not None:
+                encoded.append((run, value, ticket))
+            entries.popleft()  # Last, so that the size never looks smaller than it is.
+            if taken % SLICE == SLICE - 1 and len(entries) < BATCH_EVENTS_MAX:
+                time.sleep(0)
+        return most
+
+    def _event(self, run: str, at_ns: int, build: Build, args: tuple[Any, ...]) -> bytes:
+        """The event's bytes, numbered; empty where it cannot be made, which is kept and counted."""
+        try:
+            event = build(run, *args)
+            body = wire.encode(event)
+        except (ValidationError, PydanticSerializationError, TypeError, ValueError) as problem:
+            self._refuse(f"{getattr(build, '__name__', build)}: {problem}")
+            return b""
+        seq = self._seqs.get(run, 0) + 1
+        self._seqs[run] = seq
+        tail = b"%s%d" % (self._tail, seq)
+        if not event.at_ms:
+            tail += b',"at_ms":%d' % (at_ns // 1_000_000)
+        if event.grade == "declared" and self._grade != "declared":
+            tail += b',"grade":"%s"' % self._grade.encode()
+        return body[:-1] + tail + b"}"
+
+    def _append(self) -> bool:
+        encoded = self._encoded
+        batch: list[tuple[str, bytes]] = []
+        tickets = 0
+        count = size = 0
+        for run, value, ticket in encoded:
+            if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_EVENTS_MAX:
+                break
+            count += 1
+            tickets += ticket is not None
+            if value:
+                batch.append((run, value))
+                size += len(value)
+        if tickets:
+            self.appending(1)
+        try:
+            offsets = iter(self._log.append(batch) if batch else ())
+        except LedgerError as problem:
+            if tickets:
+                self.appending(-1)
+            first, most = BACKOFF_S
+            pause = min(most, first if self.problem is None else self._pause_s * 2)
+            self.problem, self._pause_s = problem, pause
+            self._retry_s = time.monotonic() + pause
+            return False
+        self.problem = None
+        for _ in range(count):
+            _, value, ticket = encoded.popleft()
+            offset = next(offsets) if value else 0
+            if ticket is not None:
+                ticket.sent(offset)
+        if tickets:
+            self.appending(-1)
+        return True
+
+    def _refuse(self, reason: str) -> None:
+        self.unreadable += 1
+        try:
+            self._log.refuse(self.source, reason[:2000], b"")
+        except LedgerError as problem:
+            self.problem = problem
+
+    def _run(self) -> None:
+        """The flushing thread."""
+        wake = self._wake
+        while not self._closed:
+            self._asleep = True
+            if not self._entries and not self._encoded:
+                wake.wait(IDLE_S)
+            self._asleep = False
+            wake.clear()
+            if not self._urgent and not self._closed:
+                wake.wait(LINGER_S)
+            if not self.pump(wait_s=1.0):
+                wake.wait(max(0.0, self._retry_s - time.monotonic()))

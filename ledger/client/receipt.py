@@ -1,0 +1,99 @@
+"""Giving orders, and hearing what came of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ledger import wire
+from ledger.client.orders import now_ms
+from ledger.client.waiter import Waiter
+from ledger.core.events import OrderGiven, OrderReceipted
+
+if TYPE_CHECKING:
+    from ledger.client.engine import Engine
+    from ledger.core.shapes import Action, Scope
+
+READ_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An order, and what came of it so far. `quiet`: nobody in its scope acts any more.
+
+    `answers` are the receipts of the processes it reached; `may_act` names the holders that have
+    not answered, with the milliseconds until their leases end (0: they hold none).
+    """
+
+    order: str
+    run: str
+    action: str
+    offset: int
+    quiet: bool = False
+    waited_ms: int = 0
+    answers: tuple[OrderReceipted, ...] = ()
+    may_act: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def agents_stopped(self) -> int:
+        """Agents that were stopped, in all processes that answered."""
+        return sum(one.agents_stopped for one in self.answers)
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Calls that were running when the order came."""
+        return sum(one.calls_in_flight for one in self.answers)
+
+    @property
+    def tokens_since(self) -> int:
+        """Tokens used between the order and its arrival."""
+        return sum(one.tokens_since for one in self.answers)
+
+    @property
+    def microdollars_since(self) -> int:
+        """Cost between the order and its arrival."""
+        return sum(one.microdollars_since for one in self.answers)
+
+
+def give_order(
+    engine: Engine, action: Action, run: str, agent: str, subtree: bool, reason: str, by: str,
+    wait_s: float | None,
+) -> Receipt:  # fmt: skip
+    """Put the order into the log and the control table, wake everybody, and maybe wait."""
+    id = f"o-{engine.name()}"
+    scope: Scope = "run" if not agent else "subtree" if subtree else "agent"
+    order = OrderGiven(
+        run=run, agent=agent, source=engine.source, at_ms=now_ms(), order=id, action=action,
+        scope=scope, reason=reason, by=by,
+    )  # fmt: skip
+    began_s = time.monotonic()
+    waiter = Waiter()
+    if wait_s is not None:
+        engine.begin()
+        engine.verdicts.quiet[id] = waiter
+    try:
+        offset = engine.log.append_order(run, wire.encode(order))
+        if wait_s is None:
+            return Receipt(id, run, action, offset)
+        quiet = waiter.wait(wait_s) is not None
+    finally:
+        engine.verdicts.quiet.pop(id, None)
+    return Receipt(
+        id, run, action, offset, quiet, int((time.monotonic() - began_s) * 1000),
+        _answers(engine, run, id, offset),
+    )  # fmt: skip
+
+
+def _answers(engine: Engine, run: str, order: str, offset: int) -> tuple[OrderReceipted, ...]:
+    found: list[OrderReceipted] = []
+    after = offset
+    mark = b'"order":"%s"' % order.encode()
+    while rows := engine.log.read(after, READ_ROWS):
+        found += [
+            OrderReceipted.model_validate_json(row.value)
+            for row in rows
+            if row.run == run and b"order_receipted" in row.value and mark in row.value
+        ]
+        after = rows[-1].offset
+    return tuple(found)
