@@ -1,0 +1,1 @@
+"""Questions with what they must answer: one `.test` file a query."""
