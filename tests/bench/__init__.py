@@ -1,0 +1,1 @@
+"""Speed, measured: one module a subject, each with `figures()`; `python -m tests.bench NAME`."""
