@@ -1,5 +1,6 @@
 """The embedded log among real processes: killed, frozen, forked, contending."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -260,6 +261,50 @@ def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> No
         finally:
             os.kill(child, signal.SIGKILL)
             parent.stdout.close()
+
+
+INHERIT = """if True:
+    import os, signal, sys
+    from ledger.log.sqlite import SqliteLog
+    log = SqliteLog(sys.argv[1])
+    log.append([("run", b"parent")])
+    if os.fork() == 0:
+        log.append([("run", b"child")])
+        print(os.getpid(), flush=True)
+        sys.stdin.readline()
+        print(log.append([("run", b"child again")]), flush=True)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_child_holds_locks_of_its_own(tmp_path: Path) -> None:
+    """With its parent's connection it holds none: who closes the log then thinks it is the
+    last, deletes the write-ahead log, and what the child appends next goes nowhere."""
+    path = tmp_path / "ledger.db"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", INHERIT, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    try:
+        parent.wait(10)
+        with SqliteLog(path) as log:
+            assert log.append([("run", b"other")]) == [3]
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "[4]\n"
+        assert parent.stdout.read() == ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        parent.stdin.close()
+        parent.stdout.close()
+
+    with SqliteLog(path) as log:
+        assert [row.value for row in log.read(3, 9)] == [b"child again"]
 
 
 def test_a_fork_behind_pythons_back_is_refused(tmp_path: Path) -> None:
