@@ -116,10 +116,10 @@ class LogFile:
                 raise said from problem
             if then is not None:
                 then(done)
-            if self.wal_pages > self.wal_pages_max:
-                with suppress(apsw.Error):  # What was committed is safe; `empty_wal` will say it.
-                    self._empty_wal(connection)
-            return done
+        if self.wal_pages > self.wal_pages_max:
+            with suppress(LogError):  # What was committed is safe; `empty_wal` will say it.
+                self._move_wal()
+        return done
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
         """What `work` returns, from a connection that blocks no writer and waits for none."""
@@ -138,14 +138,8 @@ class LogFile:
         """
         if self.wal_pages <= pages:
             return False
-        self.read(self._empty_wal)
-        with self.turn(), self._exclusive():
-            connection = self._writer()
-            try:
-                self._empty_wal(connection)
-            except apsw.Error as problem:
-                raise explained(problem, self.path, connection) from problem
-        self.wal_pages = 0
+        with self.turn():
+            self._move_wal()
         return True
 
     def close(self) -> None:
@@ -256,6 +250,16 @@ class LogFile:
     def _empty_wal(self, connection: apsw.Connection) -> None:
         with suppress(apsw.BusyError, apsw.LockedError):  # Then somebody else is at it.
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _move_wal(self) -> None:
+        self.read(self._empty_wal)
+        with self._exclusive():
+            connection = self._writer()
+            try:
+                self._empty_wal(connection)
+            except apsw.Error as problem:
+                raise explained(problem, self.path, connection) from problem
+        self.wal_pages = 0
 
     # --- locks and errors ---
 
