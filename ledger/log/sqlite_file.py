@@ -144,11 +144,13 @@ class LogFile:
 
     def close(self) -> None:
         """Let go of the file. Twice is fine; a later use raises LogClosed."""
-        with self._turn, self._connection_lock, self._reading_lock:
-            if not self._closed and self._pid == os.getpid() and not self._unsafe:
-                self._drop_connections(checkpoint=True)
-                self.lock.close()
-            self._closed = True
+        if self._pid == os.getpid() and not self._unsafe:
+            with self._turn, self._connection_lock, self._reading_lock:
+                if not self._closed:
+                    self._drop_connections(checkpoint=True)
+                    self.lock.close()
+                self._closed = True
+        self._closed = True
         open_files.discard(self)
 
     # --- connections ---
