@@ -168,7 +168,9 @@ def _decide(
     _, _, deciders, speaks, _, _ = plan
     refusal = _refusal(run, agent, event, plan, last)
     if refusal:
-        return _verdict(run, record, refusal)
+        verdict = _verdict(run, record, refusal)
+        verdict.findings = (_jump(run),) if run.jumped_ms else ()
+        return verdict
     signals: list[tuple[int, Signal]] | None = None
     for slot, look in deciders:
         signal = look(run, agent or _actor(run, event), event, slot, run.rules[slot])
