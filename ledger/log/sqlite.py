@@ -271,7 +271,7 @@ class SqliteLog:
         """Delete what is archived (below the three) and checkpointed; how many rows went.
 
         In steps, so that writers get in between. The newest event always stays: it carries
-        the clock. Orders stay as long as their run has a state.
+        the clock. Of orders the newest 10,000 stay.
         """
         bounds = (below_offset, below_verdict_pos, below_refused_pos)
         total = 0

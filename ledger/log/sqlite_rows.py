@@ -138,6 +138,10 @@ def add_refused(connection: apsw.Connection, refusals: Sequence[Refusal]) -> int
     return last_key(connection, "refused")
 
 
+CONTROL_KEPT = 10_000
+"""Orders that clients who start now are still told of; each is also an event of its run."""
+
+
 def trim(connection: apsw.Connection, offset: int, verdict_pos: int, refused_pos: int) -> int:
     """One step of a trim below the three, and below the checkpoints; how many rows went."""
     found = connection.execute("SELECT marker_offset, marker_pos FROM judge").get
@@ -147,6 +151,7 @@ def trim(connection: apsw.Connection, offset: int, verdict_pos: int, refused_pos
         _delete(connection, "events", "offset", min(offset, marker_offset, newest))
         + _delete(connection, "verdicts", "pos", min(verdict_pos, marker_pos + 1))
         + _delete(connection, "refused", "pos", refused_pos)
+        + _delete(connection, "control", "pos", last_key(connection, "control") - CONTROL_KEPT)
     )
 
 
