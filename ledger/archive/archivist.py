@@ -25,7 +25,7 @@ SEGMENT_ROWS = 50_000
 """Rows of one log that one commit takes at most."""
 SEGMENT_BYTES = 64 * 1024 * 1024
 """And about so many bytes, where payloads are large."""
-READ_ROWS = 2_000
+READ_ROWS = 500
 """Rows asked of the log at once."""
 
 
@@ -63,25 +63,30 @@ class Log(Protocol):
 def read_log(log: Log, name: LogName, position: int, limit: int) -> Batch | None:
     """At most `limit` records of a log from `position` on, less when they are large; None: none."""
     read = {"events": log.read, "verdicts": log.verdicts, "refused": log.refused}[name]
-    rows: list[Any] = []
-    size = 0
-    while len(rows) < limit and size < SEGMENT_BYTES:
-        after = rows[-1][0] if rows else position - 1
-        more = read(after, min(READ_ROWS, limit - len(rows)))
-        if not more:
+    columns: list[list[Any]] = []
+    count = size = 0
+    # In small steps, so that rows become columns before the collector walks over them.
+    while count < limit and size < SEGMENT_BYTES:
+        after = columns[0][-1] if columns else position - 1
+        rows = read(after, min(READ_ROWS, limit - count))
+        if not rows:
             break
-        size += sum([len(row[-1]) for row in more])
-        rows += more
-    if not rows:
+        more = list(zip(*rows, strict=True))
+        columns = columns or [[] for _ in more]
+        for column, part in zip(columns, more, strict=True):
+            column.extend(part)
+        count += len(rows)
+        size += sum(map(len, more[-1]))
+    if not columns:
         return None
     if name == "events":
-        offsets, append_ms, runs, values = zip(*rows, strict=True)
+        offsets, append_ms, runs, values = columns
         return Batch(offsets, offsets, append_ms, runs, values)
     if name == "verdicts":
-        places, offsets, runs, values = zip(*rows, strict=True)
-        return Batch(places, offsets, [None] * len(rows), runs, values)
-    places, append_ms, offsets, sources, reasons, values = zip(*rows, strict=True)
-    return Batch(places, offsets, append_ms, [""] * len(rows), values, (sources, reasons))
+        places, offsets, runs, values = columns
+        return Batch(places, offsets, [None] * count, runs, values)
+    places, append_ms, offsets, sources, reasons, values = columns
+    return Batch(places, offsets, append_ms, [""] * count, values, (sources, reasons))
 
 
 class Archivist:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -106,13 +105,14 @@ _TYPED = ["type", *_ENVELOPE, "decision", *_TEXTS, *_TOKENS, "cost_microdollars"
 
 def _events_sql() -> str:
     """The query that types events; `p` is the payload, NULL where it could not be read."""
-    fields = dict.fromkeys(("type", "agent", "source", "grade", *_TEXTS), "VARCHAR")
+    fields = dict.fromkeys(("type", "run", "agent", "source", "grade", *_TEXTS), "VARCHAR")
     fields |= dict.fromkeys(("seq", "at_ms", *_TOKENS, "cost_microdollars"), "BIGINT")
     fields["cost_known"] = "BOOLEAN"
     shape = ",".join(f'"{name}":"{kind}"' for name, kind in fields.items())
     numbers = [*_TOKENS, "cost_microdollars"]
     parts = [
         "j.type as type",
+        "j.run as run",
         *(f"case when ok then coalesce(j.{n}, {d!r}) end as {n}" for n, d in _ENVELOPE.items()),
         "null::varchar as decision",
         *(f"nullif(j.{name}, '') as {name}" for name in _TEXTS if name != "outcome"),
@@ -139,11 +139,11 @@ def _verdicts_sql() -> str:
     rest = [f"null as {name}" for name in _TYPED if name not in own]
     return f"""
         with parsed as (
-            select from_json(p, '{{"agent":"VARCHAR","at_ms":"BIGINT","decision":"VARCHAR",
-                                   "refusal":"VARCHAR"}}') as j,
+            select from_json(p, '{{"run":"VARCHAR","agent":"VARCHAR","at_ms":"BIGINT",
+                                   "decision":"VARCHAR","refusal":"VARCHAR"}}') as j,
                    p is not null as ok
             from batch)
-        select case when ok then 'verdict' end as type,
+        select case when ok then 'verdict' end as type, j.run as run,
                case when ok then coalesce(j.agent, '') end as agent,
                case when ok then coalesce(j.at_ms, 0) end as at_ms,
                j.decision as decision, nullif(j.refusal, '') as refusal, {", ".join(rest)}
@@ -160,42 +160,35 @@ def _verdict_reader() -> Callable[[bytes], Any]:
     return read
 
 
-@dataclass(slots=True)
-class Decoded:
-    """What decoding said of each value: why it was refused (None: fine), and how many keys."""
+def _decode(log: LogName, values: Sequence[bytes]) -> tuple[dict[int, str], int]:
+    """Every value read as the schema says, the only judge of what is an event.
 
-    refused: list[str | None]
-    keys: int
-
-
-def _decode(log: LogName, batch: Batch) -> Decoded:
-    """Every value read as the schema says: the only judge of what is an event."""
+    Gives the reason why not by index, and how many keys the readable events have in all.
+    """
     read: Callable[[bytes], Any] = reader() if log == "events" else _verdict_reader()
-    refused: list[str | None] = []
-    note = refused.append
+    wrong: dict[int, str] = {}
     keys = 0
-    for run, value in zip(batch.runs, batch.values, strict=True):
+    for index, value in enumerate(values):
         try:
             record = read(value)
         except ValidationError as problem:
-            note(explain(problem))
+            wrong[index] = explain(problem)
             continue
-        if record.run != run:
-            note(f"run: the record says {record.run!r}, its key in the log is {run!r}")
-        elif len(value) > BYTES_MAX:
-            note(f"{len(value)} bytes are too many; an event has at most {BYTES_MAX}")
-        else:
-            note(None)
-            keys += len(record.__pydantic_fields_set__) if log == "events" else 0
-    return Decoded(refused, keys)
+        if log == "events":
+            keys += len(record.__pydantic_fields_set__)
+    if max(map(len, values)) > BYTES_MAX:
+        for index, value in enumerate(values):
+            if len(value) > BYTES_MAX:
+                wrong[index] = f"{len(value)} bytes are too many; an event has at most {BYTES_MAX}"
+    return wrong, keys
 
 
-def _texts(values: Sequence[bytes], decoded: Decoded) -> tuple[pa.Array, pa.Array, pa.Array]:
+def _texts(values: Sequence[bytes], wrong: Collection[int]) -> tuple[pa.Array, pa.Array, pa.Array]:
     """The readable payloads (else NULL), all payloads that are text, and what is not text."""
-    if not any(decoded.refused):
+    if not wrong:
         payload = pa.array(values, pa.binary()).cast(pa.string())
         return payload, payload, pa.nulls(len(values), pa.binary())
-    readable = [None if why else value for value, why in zip(values, decoded.refused, strict=True)]
+    readable = [None if index in wrong else value for index, value in enumerate(values)]
     texts: list[str | None] = []
     raws: list[bytes | None] = []
     for value in values:
@@ -233,7 +226,7 @@ def _type(log: LogName, readable: pa.Array) -> pa.Table:
 def _type_slowly(log: LogName, readable: pa.Array) -> pa.Table:
     """The same from the decoded objects, one by one: where a key is said twice, the last counts."""
     read = reader() if log == "events" else _verdict_reader()
-    kinds = {name: SCHEMA.field(name).type for name in _TYPED}
+    kinds = {name: SCHEMA.field(name).type for name in ("run", *_TYPED)}
     if log == "verdicts":
         kinds["refusal"] = pa.string()
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
@@ -247,6 +240,17 @@ def _type_slowly(log: LogName, readable: pa.Array) -> pa.Table:
     return pa.table({name: pa.array(columns[name], kind) for name, kind in kinds.items()})
 
 
+def _typed_exactly(log: LogName, readable: pa.Array, keys: int) -> pa.Table:
+    """The typed columns of the readable payloads, which have so many keys as the judge hears."""
+    try:
+        table = _type(log, readable)
+    except duckdb.Error:
+        return _type_slowly(log, readable)  # Pydantic read what DuckDB cannot.
+    if log == "events" and (pc.sum(table["keys"]).as_py() or 0) != keys:
+        return _type_slowly(log, readable)
+    return table
+
+
 def typed(log: LogName, batch: Batch, partition: int = 0) -> pa.Table:
     """These rows of a log as a table of SCHEMA, in their order; `chain` is left NULL.
 
@@ -254,16 +258,26 @@ def typed(log: LogName, batch: Batch, partition: int = 0) -> pa.Table:
     """
     if log == "refused":
         return _refused(batch, partition)
-    decoded = _decode(log, batch)
-    readable, payload, raw = _texts(batch.values, decoded)
-    refused = pa.array(decoded.refused, pa.string())
-    try:
-        table = _type(log, readable)
-        exact = log == "verdicts" or (pc.sum(table["keys"]).as_py() or 0) == decoded.keys
-    except duckdb.Error:
-        exact = False  # Pydantic read what DuckDB cannot; the decoded events know.
-    if not exact:
+    values = batch.values
+    wrong, keys = _decode(log, values)
+    readable, payload, raw = _texts(values, wrong)
+    table = _typed_exactly(log, readable, keys)
+    runs = pa.array(batch.runs, pa.string())
+    strays = pc.indices_nonzero(pc.fill_null(pc.not_equal(table["run"], runs), False)).to_pylist()
+    if strays:
+        said = table["run"].to_pylist()
+        for index in strays:
+            wrong[index] = (
+                f"run: the record says {said[index]!r}, its key in the log is {batch.runs[index]!r}"
+            )
+        readable, payload, raw = _texts(values, wrong)
         table = _type_slowly(log, readable)
+    count = len(values)
+    refused = (
+        pa.array([wrong.get(index) for index in range(count)], pa.string())
+        if wrong
+        else pa.nulls(count, pa.string())
+    )
     if log == "verdicts":
         refused = pc.coalesce(refused, table["refusal"].combine_chunks())
     known = {name: table[name] for name in _TYPED}
@@ -276,7 +290,7 @@ def _refused(batch: Batch, partition: int) -> pa.Table:
     """Rows of a refused log: nothing of them is typed but who sent them and what was wrong."""
     sources, reasons = batch.refusals
     # Whatever the bytes are, they stay bytes or text; nobody tries to read them again.
-    payload, raw = _texts(batch.values, Decoded(list(reasons), 0))[1:]
+    payload, raw = _texts(batch.values, range(len(reasons)))[1:]
     known = {
         "source": pa.array(sources, pa.string()),
         "refused": pa.array(reasons, pa.string()),
