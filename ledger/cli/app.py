@@ -134,7 +134,7 @@ def everywhere(
     context.obj = place.make(log, archive, policy)
 
 
-from ledger.cli import archive, ask, docs, policy, runs, schema, show  # noqa: E402 - they register themselves here.
+from ledger.cli import archive, ask, docs, orders, policy, runs, schema, show, tail  # noqa: E402 - they register themselves here.
 
-for _module in (runs, show, ask, policy, schema, archive, docs):
+for _module in (runs, show, tail, orders, ask, policy, schema, archive, docs):
     _module.register(app)

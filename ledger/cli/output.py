@@ -111,7 +111,7 @@ def rows(
 
 def one_json(value: object) -> None:
     """Print one value as JSON, indented."""
-    print(_escaped(json.dumps(value, ensure_ascii=False, indent=2, default=plain)))
+    print(json_escaped(json.dumps(value, ensure_ascii=False, indent=2, default=plain)))
 
 
 # --- JSON and CSV -------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _bytes(value: bytes) -> str:
         return value.hex()
 
 
-def _escaped(text: str) -> str:
+def json_escaped(text: str) -> str:
     """JSON with what would act on a terminal as escapes; it means the same."""
     return UNSAFE.sub(lambda found: _json_escape(found.group()), text)
 
@@ -166,7 +166,7 @@ def _json(names: Sequence[str], data: Iterable[Row]) -> None:
     before = "["
     for row in data:
         pairs = {name: plain(value) for name, value in zip(names, row, strict=True)}
-        print(before + _escaped(json.dumps(pairs, ensure_ascii=False)), end="")
+        print(before + json_escaped(json.dumps(pairs, ensure_ascii=False)), end="")
         before = ",\n "
     print("]" if before != "[" else "[]")
 
