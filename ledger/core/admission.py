@@ -17,7 +17,10 @@ from ledger.core.events import (
 from ledger.core.orders import latch_of
 from ledger.core.state import DRAIN, ENDED, KILL, PAUSE, Agent, Run
 from ledger.core.verdicts import (
+    MICRODOLLARS,
+    MODEL_CALLS,
     SPAWNS,
+    TOKENS,
     UNITS,
     Denial,
     Grant,
@@ -43,12 +46,16 @@ def barred(run: Run, agent: Agent, request: Request) -> Denial | None:
             f"{agent.id} is paused.", limit="order.pause", retry_ms=1_000, instead="Wait."
         )
     if latch & DRAIN and isinstance(request, SpawnRequested):
-        return Denial(
-            f"{agent.id} is draining: it may finish, and start nobody.",
-            limit="order.drain",
-            instead="Finish what you have.",
-        )
+        return _draining(agent)
     return None
+
+
+def _draining(agent: Agent) -> Denial:
+    return Denial(
+        f"{agent.id} is draining: it may finish, and start nobody.",
+        limit="order.drain",
+        instead="Finish what you have.",
+    )
 
 
 def wanted(run: Run, request: Request) -> list[int]:
@@ -110,12 +117,24 @@ def _fit(run: Run, agent: Agent, wants: list[int]) -> list[int]:
             left, _ = budget.narrowest(agent.chain, unit)
             got[unit] = max(0, min(amount, (left + 1) // 2))
     if got[SPAWNS]:
-        too_deep = agent.depth + 1 > run.limits.depth_max
-        got[SPAWNS] = 0 if too_deep else min(got[SPAWNS], runaway_fan_out.room(run, agent)[0])
+        barred = latch_of(run, agent) & DRAIN or agent.depth + 1 > run.limits.depth_max
+        got[SPAWNS] = 0 if barred else min(got[SPAWNS], runaway_fan_out.room(run, agent)[0])
+    if got[MODEL_CALLS] and _dry(agent):
+        got[MODEL_CALLS] = 0
     return got
 
 
+def _dry(agent: Agent) -> int:
+    """The unit, tokens or money, of which nothing is left for another model call; 0: neither.
+
+    A call that estimates nothing would otherwise be let in for ever.
+    """
+    return next((u for u in (TOKENS, MICRODOLLARS) if budget.narrowest(agent.chain, u)[0] < 1), 0)
+
+
 def _spawn_denial(run: Run, agent: Agent) -> Denial | None:
+    if latch_of(run, agent) & DRAIN:
+        return _draining(agent)
     if agent.depth + 1 > run.limits.depth_max:
         return Denial(
             f"{agent.id} stands {agent.depth} levels below the lead; policy allows "
@@ -151,11 +170,16 @@ def admit(
         got = _fit(run, agent, wants)
     else:
         got = wants
+        dry = _dry(agent) if wants[MODEL_CALLS] else 0
+        if dry:
+            return None, no_room(run, agent, dry)
         for unit, amount in enumerate(wants):
             if amount and amount > budget.narrowest(agent.chain, unit)[0]:
                 return None, no_room(run, agent, unit)
     short = next((u for u in range(len(wants)) if wants[u] and not got[u]), None)
-    if short is not None:
+    if short == MODEL_CALLS:
+        denial = no_room(run, agent, _dry(agent) or short)
+    elif short is not None:
         denial = (_spawn_denial(run, agent) if short == SPAWNS else None) or no_room(
             run, agent, short
         )

@@ -61,6 +61,8 @@ def give(
             if lease.agent in ids and not lease.forfeit:
                 until = max(order.waiting.get(lease.holder, 0), lease.expires_ms)
                 order.waiting[lease.holder] = until
+    else:
+        order.quiet = True  # Nobody has to answer.
     run.orders[order_id] = order
     while len(run.orders) > orders_max:
         quiet = next((o.id for o in run.orders.values() if o.quiet), next(iter(run.orders)))
