@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,7 +224,8 @@ def test_an_event_that_breaks_the_fold_is_refused_and_the_next_judged(log: Sqlit
     said: list[str] = []
     judge = Judge(log, say=said.append)
     judge_all(judge)
-    memory_of(judge).state.runs["r"].leases = None  # As a bug might have left it.  # type: ignore[assignment]
+    broken: Any = memory_of(judge).state.runs["r"]
+    broken.leases = None  # As a bug might have left it.
     for seq in (2, 3):
         append(log, e.LeaseRequested(run="r", agent="lead", source="s", seq=seq, wants=WANTS))
     judge_all(judge)

@@ -34,7 +34,7 @@ class Chores:
     end of the log when that was seen. `anyone` is False once no registered process is alive.
     """
 
-    EVERY_S = 0.2
+    EVERY_S = 0.15
 
     def __init__(self, path: str, epoch: int) -> None:
         self.deposed = threading.Event()

@@ -23,8 +23,8 @@ from ledger.judge.term import Deposed, Term
 from ledger.log.bell import Bell
 from ledger.log.sqlite import SqliteLog
 
-STALE_MS = 700
-"""A judge whose heartbeat is older has lost its term; it beats every 200 ms."""
+STALE_MS = 600
+"""A judge whose heartbeat is older has lost its term; it beats every 150 ms."""
 CANDIDATE_S = 0.03
 """How often a candidate looks at the heartbeat."""
 IDLE_S = 30.0

@@ -26,7 +26,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_judge import boottime_ms
 
-LATE_MS = 450
+LATE_MS = 350
 """A heartbeat this old is late; at `judge.STALE_MS` its judge is deposed."""
 START_S = 3.0
 """How long a judge may take to come up before another is started."""
@@ -67,6 +67,9 @@ def _ensure(log: SqliteLog) -> bool:
     if needed > FOLD_VERSION:
         raise JudgeTooOld(log.path, version=FOLD_VERSION, needed=needed)
     if not _my_turn(f"{log.path}-judge"):
+        return False
+    if judged(log):  # It came up between our look and our turn.
+        started(log.path)
         return False
     _spawn(log.path)
     return True
