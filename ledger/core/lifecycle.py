@@ -52,10 +52,14 @@ def apply_outside(state: State, record: Record, verdict: Verdict | None) -> None
 
 
 def forget(state: State, run: Run) -> None:
-    """Drop the run and leave its tombstone; at the limit the oldest tombstone goes."""
+    """Drop the run and leave its tombstone; at the limit the oldest tombstone goes.
+
+    The limit is that of the default policy: tombstones are of all runs, and none may shorten
+    the memory of another.
+    """
     del state.runs[run.id]
     state.ended[run.id] = run.now_ms
-    while len(state.ended) > run.policy.memory.tombstones_max:
+    while len(state.ended) > policy.DEFAULT.memory.tombstones_max:
         del state.ended[next(iter(state.ended))]
 
 
@@ -82,10 +86,19 @@ def _refusal(state: State, record: Record) -> str:
     if event.run in state.ended:
         return f"run {event.run} has ended"
     if isinstance(event, e.OrderGiven):
-        return "" if event.scope == "run" else f"run {event.run} is not known; order the whole run"
+        return _bad_order(state, event)
     if not isinstance(event, e.RunStarted):
         return f"run {event.run} is not known; its first event is run_started"
     return _bad_start(state, record, event)
+
+
+def _bad_order(state: State, event: e.OrderGiven) -> str:
+    if event.scope != "run":
+        return f"run {event.run} is not known; order the whole run"
+    allowed = policy.DEFAULT.memory.tombstones_max
+    if len(state.latched) >= allowed and event.run not in state.latched:
+        return f"orders wait for {allowed} runs that are not known (memory.tombstones_max)"
+    return ""
 
 
 def _bad_policy(state: State, event: e.PolicyRecorded) -> str:
@@ -154,5 +167,3 @@ def _keep_order(state: State, event: e.OrderGiven) -> None:
     held = state.latched.get(event.run, 0)
     keep = KILL if event.action == "resume" else held
     state.latched[event.run] = held & keep | BITS[event.action]
-    while len(state.latched) > policy.DEFAULT.memory.tombstones_max:
-        del state.latched[next(iter(state.latched))]
