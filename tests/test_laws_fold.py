@@ -94,12 +94,9 @@ def test_2_what_was_decided_otherwise_is_applied_all_the_same(made: Any, data: A
     verdicts = theirs.judged()[1]
     state = State(0)
     for record, verdict in zip(ours.records, verdicts, strict=True):
-        other = data.draw(st.sampled_from(["theirs", "theirs", "nothing", "refused"]))
-        if other == "nothing":
-            verdict = None
-        elif other == "refused":
-            verdict = Verdict(record.offset, record.event.run, refusal="another version says no")
-        apply_published(state, record, verdict)
+        refused = Verdict(record.offset, record.event.run, refusal="another version says no")
+        said_of_it = data.draw(st.sampled_from([verdict, verdict, None, refused]))
+        apply_published(state, record, said_of_it)
 
     snapshot(state)
 
@@ -198,11 +195,11 @@ def test_8_json_of_a_known_type_is_read_or_refused(fields: dict[str, Any], of: s
     value = json.dumps({"run": "r", **fields, "type": of}).encode()
     try:
         event = decode(value)
-    except UnreadableEvent as refused:
-        assert refused.reason
-    else:
-        assert isinstance(event, Event)
-        assert decode(encode(event)) == event
+    except UnreadableEvent:
+        return
+
+    assert isinstance(event, Event)
+    assert decode(encode(event)) == event
 
 
 @given(runs(), st.data())

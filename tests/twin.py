@@ -115,9 +115,10 @@ class Twin:
 
     def killed(self, agent: str) -> bool:
         """Whether an order or a rule killed it, or an ancestor with all below."""
-        return any(self._covers(agent, scope, target) for _, scope, target in self.kills)
+        return any(self.covers(agent, scope, target) for _, scope, target in self.kills)
 
-    def _covers(self, agent: str, scope: str, target: str) -> bool:
+    def covers(self, agent: str, scope: str, target: str) -> bool:
+        """Whether an order of this scope and target is about the agent."""
         if scope == "subtree":
             return target in self.above(agent)
         return scope == "run" or target == agent
@@ -287,7 +288,7 @@ class Twin:
         for order_id in verdict.quiet:
             for _, scope, target in [kill for kill in self.kills if kill[0] == order_id]:
                 for name in self.members:
-                    if self._covers(name, scope, target):
+                    if self.covers(name, scope, target):
                         self._end(name)
 
     def _tick(self) -> None:
