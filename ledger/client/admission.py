@@ -46,7 +46,6 @@ KINDS: tuple[Literal["spawn", "tool_call", "model_call"], ...] = (
     "spawn", "tool_call", "model_call",
 )  # fmt: skip
 
-
 Request = SpawnRequested | ToolCallRequested | ModelCallRequested
 Answered = tuple[Decision, HeldLease | None]
 
@@ -56,7 +55,7 @@ class Wish:
 
     `fp` is the fingerprint by which a finding may refuse the call (0: none). `by_name` and
     `by_name_args` build the request, `build` and `rest` the event that it started (None: the
-    caller records it).
+    caller records it, and the lease is pledged to him until then).
     """
 
     __slots__ = (
@@ -73,10 +72,32 @@ class Wish:
         self.fp = fp
 
 
+class _Away(Exception):
+    """Nobody answered in time."""
+
+
+class _Answer:
+    """A verdict on a request by name, and when the request was sent."""
+
+    __slots__ = ("sent_ns", "verdict")
+
+    def __init__(self, verdict: Verdict, sent_ns: int) -> None:
+        self.verdict, self.sent_ns = verdict, sent_ns
+
+    @property
+    def late(self) -> bool:
+        """Whether the lease it gives ran out before it was read."""
+        grant = self.verdict.lease
+        return grant is not None and (
+            leases.boottime_ns() >= self.sent_ns + grant.ttl_ms * 1_000_000
+        )
+
+
 def held(engine: Engine, agent: LocalAgent) -> Steps[None]:
     """Raise Killed, or wait while the agent is paused: at most `client.pause_max_ms`, then
     Denied."""
     until = time.monotonic() + agent.run.policy.client.pause_max_ms / 1000
+    engine.peek()
     while agent.bits:
         if agent.bits & KILL:
             raise killed_by(agent)
@@ -84,25 +105,16 @@ def held(engine: Engine, agent: LocalAgent) -> Steps[None]:
             return
         left_s = until - time.monotonic()
         if left_s <= 0:
-            waited_ms = agent.run.policy.client.pause_max_ms
-            reason = (
-                f"{agent.id} was paused for {waited_ms} ms: {agent.reason or 'no reason given'}."
-            )
-            raise Denied(
-                Decision(False, "deny", reason=reason, limit="client.pause_max_ms", instead="Stop.")
-            )
-        yield from _wait(engine, agent, Waiter(), min(left_s, 1.0))
-
-
-class _Away(Exception):
-    """Nobody answered in time."""
+            raise Denied(_paused_too_long(agent))
+        yield from _wait(agent, Waiter(any_order=True), min(left_s, 1.0))
+        engine.peek()
 
 
 def admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
     """The slow way of an act: everything but an agent at peace with a lease that covers it.
 
-    When allowed, the event that the act started is recorded; the lease is given so that it can
-    be settled. Raises Killed.
+    When allowed, the event that the act started is recorded; the lease is given where it is to
+    be settled. Raises Killed, and Denied after a pause that was too long.
     """
     try:
         return (yield from _admit(engine, agent, wish))
@@ -114,47 +126,49 @@ def admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
 
 
 def _admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
-    retries = 0
     until = time.monotonic() + agent.run.policy.unreachable.wait_ms / 1000
-    while True:
+    for _ in range(RETRIES_MAX):
         yield from held(engine, agent)
-        refused = wish.fp and any(wish.fp in fps for fps in agent.denies.values())
-        if (not refused and wish.unit != SPAWNS) or agent.run.policy.lease.spawns:
+        refused = wish.fp and any(wish.fp in fps for fps in tuple(agent.denies.values()))
+        if not refused and (wish.unit != SPAWNS or agent.run.policy.lease.spawns):
             lease = yield from _leased(engine, agent, wish)
             if lease is not None:
                 return Decision(True, lease=lease.id), lease
         answer = yield from _by_name(engine, agent, wish)
-        decision = decision_of(answer.verdict)
+        if answer.late:
+            unclaimed(engine, answer.verdict)
+            continue
+        decision = decision_of(answer.verdict, agent.run.refusal)
         if decision.allowed:
-            return decision, _begin(engine, agent, wish, answer)
-        retries += 1
-        if not 0 < decision.retry_ms <= RETRY_MS_MAX or retries > RETRIES_MAX:
-            return decision, None
+            return decision, (yield from _begin(engine, agent, wish, answer))
         left_s = until - time.monotonic()
-        if left_s <= 0:
-            return decision, None
+        if not 0 < decision.retry_ms <= RETRY_MS_MAX or left_s <= 0:
+            break
         engine.recall(agent.run)  # Others of this process may hold what is short here.
-        yield from _wait(engine, agent, Waiter(), min(left_s, decision.retry_ms / 1000))
+        yield from _wait(agent, Waiter(), min(left_s, decision.retry_ms / 1000))
+    return decision, None
 
 
 def _leased(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[HeldLease | None]:
-    """From a lease, asking for a new one where that can help; else None."""
+    """From a lease, asking for a new one where that can help; else None. Raises _Away."""
     for _ in range(2):
         lease = leases.take(
-            agent, wish.unit, wish.tokens, wish.microdollars, engine.queue, wish.build, wish.rest
-        )
+            agent, wish.unit, wish.tokens, wish.microdollars, engine.queue, wish.build, wish.rest,
+            pledged=wish.build is None,
+        )  # fmt: skip
         if lease is not None:
             return lease
         request = renew(engine, agent, wish.unit, wish.tokens, wish.microdollars)
         if request is None:
             return None
         waiter = Waiter()
-        request.waiters.append(waiter)
-        if agent.renewing is not request:
-            waiter.settle(True)  # It was answered meanwhile.
+        request.join(waiter)
         if not (yield from _asked(engine, agent, waiter)):
+            if request.asked is not None:
+                engine.verdicts.give_up(request.asked)
             request.done(short=False)
             raise _Away
+        yield from held(engine, agent)
     return None
 
 
@@ -166,29 +180,19 @@ def renew(
     if wants is None:
         return None
     with agent.lock:
-        request = agent.renewing
-        if request is not None:
-            return request
+        if agent.renewing is not None:
+            return agent.renewing
         now = leases.boottime_ns()
         if now < agent.denied_until_ns:
             return None
         if agent.lease is not None and now < agent.lease.renew_ns:
             agent.share = min(leases.SHARES, agent.share * 2)  # Used up before its time.
         request = agent.renewing = LeaseRequest(agent, engine.queue)
-    asked = Asked(engine.verdicts, request.settle)
+    asked = request.asked = Asked(engine.verdicts, request.settle)
     fields = {"agent": agent.id, "wants": wants}
     engine.begin()
     engine.queue.put_urgent(agent.run.id, asked, make, LeaseRequested, fields)
     return request
-
-
-class _Answer:
-    """A verdict on a request by name, and when the request was sent."""
-
-    __slots__ = ("sent_ns", "verdict")
-
-    def __init__(self, verdict: Verdict, sent_ns: int) -> None:
-        self.verdict, self.sent_ns = verdict, sent_ns
 
 
 def _by_name(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[_Answer]:
@@ -197,25 +201,41 @@ def _by_name(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[_Answer]:
     waiter = Waiter()
     asked = Asked(engine.verdicts, waiter.settle)
     engine.begin()
+    engine.queue.room(agent.run.id, must=True)
     engine.queue.put_urgent(agent.run.id, asked, wish.by_name, *wish.by_name_args)
     try:
         verdict = yield from _asked(engine, agent, waiter)
-    finally:
-        if waiter.answer is None:
-            engine.verdicts.give_up(asked)
-    if waiter.answer is None:
+    except BaseException:
+        _abandon(engine, asked, waiter)
+        raise
+    if verdict is None:
+        _abandon(engine, asked, waiter)
         raise _Away
-    return _Answer(verdict or waiter.answer, sent_ns)
+    return _Answer(verdict, sent_ns)
 
 
-def _begin(engine: Engine, agent: LocalAgent, wish: Wish, answer: _Answer) -> HeldLease | None:
-    """The act was allowed by name: record that it started, under its own lease."""
+def _abandon(engine: Engine, asked: Asked, waiter: Waiter) -> None:
+    """Nobody waits any more; what was or will be granted goes back."""
+    engine.verdicts.give_up(asked)
+    if isinstance(waiter.answer, Verdict):
+        unclaimed(engine, waiter.answer)
+
+
+def _begin(
+    engine: Engine, agent: LocalAgent, wish: Wish, answer: _Answer
+) -> Steps[HeldLease | None]:
+    """The act was allowed by name: record that it started, under its own lease, unless an order
+    came first."""
     grant = answer.verdict.lease
     assert grant is not None
-    lease = leases.single(grant, answer.sent_ns)
+    try:
+        yield from held(engine, agent)
+    except (Killed, Denied):
+        unclaimed(engine, answer.verdict)
+        raise
     if wish.build is not None:
-        engine.queue.put(agent.run.id, wish.build, lease.id, *wish.rest)
-    return lease if wish.unit == MODEL_CALLS else None
+        engine.queue.put(agent.run.id, wish.build, grant.lease, *wish.rest)
+    return leases.single(grant, answer.sent_ns) if wish.unit == MODEL_CALLS else None
 
 
 def _asked(engine: Engine, agent: LocalAgent, waiter: Waiter) -> Steps[Any]:
@@ -223,18 +243,18 @@ def _asked(engine: Engine, agent: LocalAgent, waiter: Waiter) -> Steps[Any]:
     away a moment ago is not waited for as long again."""
     wait_s = agent.run.policy.unreachable.wait_ms / 1000
     first_s = min(FIRST_WAIT_S, wait_s)
-    answer = yield from _wait(engine, agent, waiter, first_s)
+    answer = yield from _wait(agent, waiter, first_s)
     if answer is None:
         engine.want_judge()
         if not engine.away:
-            answer = yield from _wait(engine, agent, waiter, wait_s - first_s)
+            answer = yield from _wait(agent, waiter, wait_s - first_s)
     if answer is not None:
         engine.reached()
     return answer
 
 
-def _wait(engine: Engine, agent: LocalAgent, waiter: Waiter, timeout_s: float) -> Steps[Any]:
-    """One wait, which a kill of the agent ends."""
+def _wait(agent: LocalAgent, waiter: Waiter, timeout_s: float) -> Steps[Any]:
+    """One wait, which a kill of the agent ends. Raises Killed."""
     agent.waiters.add(waiter)
     try:
         # Looked at after it was added, so that no order falls between.
@@ -248,15 +268,16 @@ def _wait(engine: Engine, agent: LocalAgent, waiter: Waiter, timeout_s: float) -
     return answer
 
 
-def decision_of(verdict: Verdict) -> Decision:
-    """The judge's verdict on a request, as a Decision."""
-    denial = verdict.denial
+def decision_of(verdict: Verdict, refusal: str = "") -> Decision:
+    """The judge's verdict on a request, as a Decision; `refusal` is why its run was refused."""
+    denial, grant = verdict.denial, verdict.lease
     if verdict.refusal:
-        return Decision(False, "deny", reason=f"The ledger refused the request: {verdict.refusal}.")
-    if verdict.lease is not None:
-        said: Literal["allow", "transform"] = "allow" if denial is None else "transform"
-        reason, limit = ("", "") if denial is None else (denial.reason, denial.limit)
-        return Decision(True, said, verdict.lease.lease, reason=reason, limit=limit)
+        reason = f"The ledger refused the request: {refusal or verdict.refusal}."
+        return Decision(False, "deny", reason=reason, instead="Stop.")
+    if grant is not None:
+        if denial is None:
+            return Decision(True, "allow", grant.lease)
+        return Decision(True, "transform", grant.lease, reason=denial.reason, limit=denial.limit)
     if denial is None:
         return Decision(False, "deny", reason="The ledger does not allow this.")
     return Decision(
@@ -273,3 +294,11 @@ def unclaimed(engine: Engine, verdict: Verdict) -> None:
     units = Units(**dict(zip(UNITS, grant.units, strict=True)))
     fields = {"agent": grant.agent, "lease": grant.lease, "left": units}
     engine.queue.put(verdict.run, make, LeaseReturned, fields)
+
+
+def _paused_too_long(agent: LocalAgent) -> Decision:
+    waited_ms = agent.run.policy.client.pause_max_ms
+    return Decision(
+        False, "deny", limit="client.pause_max_ms", instead="Stop.",
+        reason=f"{agent.id} was paused for {waited_ms} ms: {agent.reason or 'no reason given'}.",
+    )  # fmt: skip

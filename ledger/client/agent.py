@@ -21,10 +21,11 @@ from ledger.client.answers import Denied, Killed
 from ledger.client.calls import ModelCall, ToolCall
 from ledger.client.identity import Identity, current
 from ledger.client.identity import step as step_var
+from ledger.client.local import LocalAgent
 from ledger.client.orders import killed_by
 from ledger.client.tasks import Task, this_task, was_cancelled_by_kill
 from ledger.client.values import a_name, an_id, failure, frozen, names, text
-from ledger.client.waiter import Steps, adrive, drive
+from ledger.client.waiter import Steps, Waiter, adrive, drive
 from ledger.client.work import Handoff, Plan
 from ledger.core import events as e
 from ledger.core.shapes import Contract, Mode, Units
@@ -33,18 +34,19 @@ from ledger.core.verdicts import SPAWNS
 
 if TYPE_CHECKING:
     from ledger.client.engine import Engine
-    from ledger.client.local import LocalAgent, LocalRun
+    from ledger.client.local import LocalRun
 
+SETTLING_S = 0.25
+"""How long leaving an agent waits for a lease that is on its way."""
 Outcome = Literal["succeeded", "failed", "cancelled", "killed"]
 
 
 class Agent:
     """An agent of a run. Made by `Ledger.run`, `Ledger.join` and `Agent.spawn`."""
 
-    def __init__(self, engine: Engine, run: LocalRun, id: str, path: tuple[str, ...]) -> None:
-        self._engine = engine
-        self._local: LocalAgent = run.agent(id, path)
-        self.agent = id
+    def __init__(self, engine: Engine, local: LocalAgent) -> None:
+        self._engine, self._local = engine, local
+        self.agent = local.id
         self._result: Any = None
         self._task: Task | None = None
         self._token: Token[Agent | None] | None = None
@@ -178,7 +180,7 @@ class Agent:
 
     def _put(self, build: Any, cls: type[e.Event], fields: dict[str, Any], *more: Any) -> None:
         fields["agent"] = self._local.id
-        if self._engine.queue.room():
+        if self._engine.queue.room(self.run):
             self._engine.queue.put(self.run, build, cls, fields, *more)
 
     # --- coming and going ---
@@ -186,6 +188,7 @@ class Agent:
     def _begin(self) -> Steps[None]:
         """Admit and record the start; a joined agent has started elsewhere."""
         yield from admission.held(self._engine, self._local)
+        self._local.handles += 1
 
     def _finish(self, outcome: Outcome, error: str) -> None:
         """Record the end; a joined agent ends elsewhere."""
@@ -206,7 +209,6 @@ class Agent:
         self._outer = current.get()
         self._token = current.set(self)
         self._task = this_task()
-        local.handles += 1
         if self._task is not None:
             local.tasks.append(self._task)
             if local.bits & KILL:
@@ -218,14 +220,10 @@ class Agent:
         problem: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._leave()
-        if self._generation == self._engine.generation:
-            local = self._local
-            local.handles -= 1
-            leases.give_back(local, self._engine.queue)
-            self._finish(*self._outcome(problem))
-        if self._is_our_cancellation(problem):
-            raise killed_by(self._local) from None
+        try:
+            drive(self._settling(), self._engine.queue.pump)
+        finally:
+            self._exit(problem)
 
     async def __aexit__(
         self,
@@ -233,7 +231,30 @@ class Agent:
         problem: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, problem, at)
+        try:
+            await adrive(self._settling())
+        finally:
+            self._exit(problem)
+
+    def _settling(self) -> Steps[None]:
+        """Wait for a lease that is on its way: the end of its agent would forfeit it."""
+        request = self._local.renewing
+        if request is not None and self._generation == self._engine.generation:
+            waiter = Waiter()
+            request.join(waiter)
+            yield waiter, SETTLING_S
+
+    def _exit(self, problem: BaseException | None) -> None:
+        self._leave()
+        if self._generation == self._engine.generation:
+            local = self._local
+            local.handles -= 1
+            if local.handles == 0:
+                leases.give_back(local, self._engine.queue)
+            self._finish(*self._outcome(problem))
+            local.run.forget(local)
+        if self._is_our_cancellation(problem):
+            raise killed_by(self._local) from None
 
     def _leave(self) -> None:
         if self._token is not None:
@@ -267,11 +288,21 @@ class Spawn(Agent):
     """An agent that starts when entered, if the judge allows, and ends when left."""
 
     def __init__(self, engine: Engine, parent: LocalAgent, id: str, fields: dict[str, Any]) -> None:
-        super().__init__(engine, parent.run, id, (*parent.path, parent.id))
+        super().__init__(engine, LocalAgent(parent.run, id, (*parent.path, parent.id)))
         self._parent, self._fields = parent, fields
 
     def _begin(self) -> Steps[None]:
         parent, fields = self._parent, self._fields
+        local = self._local = parent.run.agent(self._local.id, self._local.path)
+        local.handles += 1
+        try:
+            yield from self._ask(parent, fields)
+        except BaseException:
+            local.handles -= 1
+            parent.run.forget(local)
+            raise
+
+    def _ask(self, parent: LocalAgent, fields: dict[str, Any]) -> Steps[None]:
         yield from admission.held(self._engine, self._local)
         wish = Wish(
             SPAWNS, drafts.with_task, (e.SpawnRequested, {**fields, "agent": parent.id,
@@ -280,21 +311,19 @@ class Spawn(Agent):
         )  # fmt: skip
         decision, _ = yield from admission.admit(self._engine, parent, wish)
         if decision.denied:
-            parent.run.agents.pop(self._local.id, None)
             raise Denied(decision)
 
     def _finish(self, outcome: Outcome, error: str) -> None:
         local, queue = self._local, self._engine.queue
         fields = {"agent": local.id, "outcome": outcome, "error": error}
         queue.put(local.run.id, drafts.with_result, e.AgentEnded, fields, self._result)
-        local.run.agents.pop(local.id, None)
 
 
 class Run(Agent):
     """A run and its lead agent: starts when entered, ends when left. `id` is the run's id."""
 
     def __init__(self, engine: Engine, run: LocalRun, lead: str, fields: dict[str, Any]) -> None:
-        super().__init__(engine, run, lead, ())
+        super().__init__(engine, run.agent(lead, ()))
         self._fields = fields
 
     @property
@@ -315,9 +344,11 @@ class Run(Agent):
 
     def _begin(self) -> Steps[None]:
         self._engine.begin()
+        yield from admission.held(self._engine, self._local)
+        self._engine.queue.room(self.run, must=True)
         fields = {**self._fields, "agent": self._local.id}
         self._engine.queue.put(self.run, drafts.with_task, e.RunStarted, fields)
-        yield from admission.held(self._engine, self._local)
+        self._local.handles += 1
 
     def _finish(self, outcome: Outcome, error: str) -> None:
         run = self._local.run

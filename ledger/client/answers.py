@@ -94,6 +94,13 @@ class NoAgent(LedgerError):
         )
 
 
+class Closed(LedgerError):
+    """The Ledger was closed; nothing more is recorded or admitted."""
+
+    def __str__(self) -> str:
+        return "this Ledger was closed; connect again to go on"
+
+
 class QueueFull(LedgerError):
     """`size` events wait to be written, the most that `client.queue_max` allows."""
 

@@ -15,7 +15,7 @@ from ledger.client.agent import Agent, Run
 from ledger.client.answers import BadValue, Decision, NoAgent
 from ledger.client.engine import Engine
 from ledger.client.identity import Identity
-from ledger.client.lowlevel import Pledges, wish_of
+from ledger.client.lowlevel import ENDINGS, NOTED, note_after, note_before, wish_of
 from ledger.client.receipt import Receipt, give_order
 from ledger.client.run_id import new_run_id
 from ledger.client.values import a_name, an_id, labels, text
@@ -55,11 +55,15 @@ class Ledger:
         self.policy = _policy(policy)
         self.log = SqliteLog(path or os.environ.get(LOG_VARIABLE, "") or LOG_DEFAULT)
         self.path = self.log.path
-        self._judge = _Judge(self.path, judge)
+        self._judge = _Judge(self.log, judge)
         self._engine = Engine(self.log, self.policy, grade=grade, ensure=self._judge.ensure)
-        self._pledges = Pledges()
         self._recorded: set[str] = set()
         self._judge.ensure()
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped because the queue was full (`client.queue_full`)."""
+        return self._engine.queue.dropped
 
     @property
     def source(self) -> str:
@@ -103,7 +107,7 @@ class Ledger:
             raise NoAgent
         run = self._engine.run(who.run, self._policy_of(who.policy), owned=False)
         self._engine.begin()
-        return Agent(self._engine, run, who.agent, who.path)
+        return Agent(self._engine, run.agent(who.agent, who.path))
 
     # --- the low level ---
 
@@ -114,14 +118,20 @@ class Ledger:
         """
         if event.seq or event.source:
             raise BadValue("source", (event.source, event.seq), "record() numbers events itself")
-        run = self._engine.runs.get(event.run)
+        engine = self._engine
+        run = engine.runs.get(event.run)
         agent = None if run is None else run.agents.get(event.agent)
-        if agent is not None:
-            self._engine.look(agent)
-        if self._engine.queue.room():
-            self._engine.begin()
-            self._engine.queue.put(event.run, drafts.given, event)
-            self._pledges.redeem(self._engine, event)
+        if agent is not None and type(event) not in ENDINGS:
+            engine.look(agent)
+        if not engine.listener.running:
+            engine.begin()
+        if engine.queue.room(event.run):
+            noted = type(event) in NOTED
+            if noted:
+                note_before(engine, self._policy_of, event)
+            engine.queue.put(event.run, drafts.given, event)
+            if noted:
+                note_after(engine, event)
 
     def flush(self, timeout_s: float = 10.0) -> None:
         """Return once everything recorded before is on the disk. Raises NotDurable."""
@@ -133,21 +143,25 @@ class Ledger:
 
         When allowed, record the *started* event with `lease=decision.lease`.
         """
-        found = self._pledges.find(request)
+        engine = self._engine
+        agent, wish = wish_of(engine, self._policy_of, request)
+        engine.look(agent)
+        found = engine.pledges.find(request)
         if found is not None:
             return found
-        agent, wish = wish_of(self._engine, self._policy_of, request)
-        decision, lease = drive(admission.admit(self._engine, agent, wish), self._engine.queue.pump)
-        return self._pledges.keep(agent, request, decision, lease)
+        decision, lease = drive(admission.admit(engine, agent, wish), engine.queue.pump)
+        return engine.pledges.keep(agent, request, decision, lease)
 
     async def aadmit(self, request: admission.Request) -> Decision:
         """As `admit`, without blocking the loop."""
-        found = self._pledges.find(request)
+        engine = self._engine
+        agent, wish = wish_of(engine, self._policy_of, request)
+        await adrive(admission.held(engine, agent))
+        found = engine.pledges.find(request)
         if found is not None:
             return found
-        agent, wish = wish_of(self._engine, self._policy_of, request)
-        decision, lease = await adrive(admission.admit(self._engine, agent, wish))
-        return self._pledges.keep(agent, request, decision, lease)
+        decision, lease = await adrive(admission.admit(engine, agent, wish))
+        return engine.pledges.keep(agent, request, decision, lease)
 
     # --- orders ---
 
@@ -194,9 +208,9 @@ class Ledger:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Return leases, write everything down, let go. Raises NotDurable, and stays open then."""
-        self._pledges.drop()
         self._engine.close(timeout_s)
         self._judge.stop()
+        self.log.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -244,10 +258,10 @@ class Ledger:
 class _Judge:
     """Sees to it that somebody judges."""
 
-    def __init__(self, path: str, mode: JudgeMode) -> None:
+    def __init__(self, log: SqliteLog, mode: JudgeMode) -> None:
         if mode not in ("process", "thread", "none"):
             raise BadValue("judge", mode, "it is one of process, thread, none")
-        self._path, self._mode = path, mode
+        self._log, self._mode = log, mode
         self._stop: Callable[[], object] = lambda: None
         self._thread: threading.Thread | None = None
         self._pid = 0
@@ -257,7 +271,7 @@ class _Judge:
         if self._mode == "process":
             from ledger import judge
 
-            judge.ensure(self._path)
+            judge.ensure(self._log)
         elif self._mode == "thread" and self._pid != os.getpid():
             self._pid = os.getpid()
             self._start_thread()
@@ -265,23 +279,23 @@ class _Judge:
     def _start_thread(self) -> None:
         from ledger.judge import Judge
 
-        stop = threading.Event()
-        log = SqliteLog(self._path)
+        log = SqliteLog(self._log.path)
+        judge = Judge(log)
 
         def work() -> None:
             try:
-                Judge(log).run(stop)
+                judge.run()
             finally:
                 log.close()
 
         self._thread = threading.Thread(target=work, name="ledger-judge", daemon=True)
-        self._stop = stop.set
+        self._stop = judge.stop
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; a process ends by itself."""
-        self._stop()
         if self._thread is not None and self._pid == os.getpid():
+            self._stop()
             self._thread.join(5.0)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -21,12 +22,13 @@ from ledger.client import admission, leases
 from ledger.client.answers import Decision, NotDurable
 from ledger.client.listener import Listener
 from ledger.client.local import LocalAgent, LocalRun
-from ledger.client.orders import Orders, killed_by
+from ledger.client.lowlevel import Pledges
+from ledger.client.orders import Orders
 from ledger.client.queue import Queue
 from ledger.client.source import new_source, tag
 from ledger.client.verdicts import Verdicts
 from ledger.client.waiter import drive
-from ledger.core.state import KILL, PAUSE
+from ledger.core.events import EVENT_TYPES
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
@@ -60,6 +62,7 @@ class Engine:
             log, hear=self._hear, chores=self._chores, waiting=lambda: self.verdicts.waiting
         )
         self.queue.appending = self.verdicts.appending
+        self.pledges = Pledges()
         self.generation = 0
         self.closed = False
         self._fresh()
@@ -83,6 +86,8 @@ class Engine:
                 self.verdicts.begin()
                 self.log.register_holder(self.source)
                 self.listener.start(self.source)
+                for event in EVENT_TYPES:  # 10 ms now, that the first order would have to wait.
+                    event.model_rebuild()
 
     def start_over(self) -> None:
         """In a forked child: another source, with nothing of the parent's."""
@@ -93,6 +98,7 @@ class Engine:
         self.queue.start_over(self.source)
         self.verdicts.start_over()
         self.listener.forget()
+        self.pledges = Pledges()
         for run in self.runs.values():
             for agent in run.agents.values():
                 agent.start_over()
@@ -103,6 +109,7 @@ class Engine:
         """Return leases and write everything down. Raises NotDurable."""
         if self.closed:
             return
+        self.pledges.drop(self)
         for run in tuple(self.runs.values()):
             self.give_back(run)
         self.queue.close(timeout_s)
@@ -111,17 +118,19 @@ class Engine:
         if self.listener.running:
             self.listener.close(timeout_s)
             self.log.forget_holders([self.source])
-        self.log.close()
 
     # --- what a call looks at ---
 
-    def look(self, agent: LocalAgent) -> None:
-        """The check of every ledger call that is no admission: raises Killed, waits in a pause."""
+    def peek(self) -> None:
+        """Take in orders that are new; 0.1 µs where there are none."""
         if self.log.control_hint() != self.orders.hint:
             self.orders.look()
-        if agent.bits & KILL:
-            raise killed_by(agent)
-        if agent.bits & PAUSE:
+
+    def look(self, agent: LocalAgent) -> None:
+        """The check of every ledger call that is no admission: raises Killed, waits in a pause,
+        and raises Denied when that takes too long."""
+        self.peek()
+        if agent.bits:
             drive(admission.held(self, agent), self.queue.pump)
 
     def unreachable(
@@ -199,8 +208,7 @@ class Engine:
     # --- the listening thread ---
 
     def _hear(self) -> None:
-        if self.log.control_hint() != self.orders.hint:
-            self.orders.look()
+        self.peek()
         self.verdicts.read()
         if self._judge_wanted:
             self._judge_wanted = False
@@ -223,6 +231,12 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine.start_over()
+    # A child of `multiprocessing` ends without `atexit`, and forgets finalizers made before.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(
+            _at_exit, lambda flush: util.Finalize(None, flush, exitpriority=100)
+        )
 
 
 def _at_exit() -> None:

@@ -18,10 +18,12 @@ from ledger.client.queue import Build, Queue
 from ledger.client.waiter import Waiter
 from ledger.core.events import LeaseReturned
 from ledger.core.shapes import Units
-from ledger.core.verdicts import MICRODOLLARS, TOKENS, UNITS, Grant, Verdict
+from ledger.core.state import KILL
+from ledger.core.verdicts import MICRODOLLARS, SPAWNS, TOKENS, UNITS, Grant, Verdict
 
 if TYPE_CHECKING:
     from ledger.client.local import LocalAgent
+    from ledger.client.verdicts import Asked
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _clock = time.clock_gettime_ns
@@ -60,13 +62,13 @@ class HeldLease:
 
 def take(
     agent: LocalAgent, unit: int, tokens: int, microdollars: int,
-    queue: Queue, build: Build | None, rest: tuple[Any, ...],
+    queue: Queue, build: Build | None, rest: tuple[Any, ...], *, pledged: bool = False,
 ) -> HeldLease | None:  # fmt: skip
     """Spend one act from the agent's lease, its estimates set aside, and record that it started
     with `build(run, lease, *rest)`; None where the lease does not cover it.
 
-    `tokens` is -1 for what is no model call. Without `build` the caller records the start
-    himself, and calls `settle` after it.
+    `tokens` is -1 for what is no model call. Without `build` nothing is recorded here. A model
+    call, and what is `pledged`, keeps the lease open until `settle`.
     """
     # The record goes down under the lock, so that no return of the lease gets before it.
     with agent.lock:
@@ -82,14 +84,15 @@ def take(
                 return None
             left[TOKENS] -= tokens
             left[MICRODOLLARS] -= microdollars
-            lease.open_acts += 1
+            lease.low = left[TOKENS] < lease.few[TOKENS]
         left[unit] -= 1
         lease.used_ns = now
-        lease.low = now >= lease.renew_ns or left[unit] < lease.few[unit]
+        if left[unit] < lease.few[unit] or now >= lease.renew_ns:
+            lease.low = True
+        if tokens >= 0 or pledged:
+            lease.open_acts += 1
         if build is not None:
             queue.put(agent.run.id, build, lease.id, *rest)
-        elif tokens < 0:
-            lease.open_acts += 1
         return lease
 
 
@@ -97,8 +100,8 @@ def settle(
     agent: LocalAgent, lease: HeldLease, queue: Queue, *,
     estimated: tuple[int, int], used: tuple[int, int],
 ) -> None:  # fmt: skip
-    """A model call ended (and is recorded): give back what it did not need of its estimates, or
-    take the rest."""
+    """A model call ended, and is recorded: give back what it did not need of its estimates, or
+    take the rest. A lease that waited for its last act is returned then."""
     with agent.lock:
         for unit, before, after in zip((TOKENS, MICRODOLLARS), estimated, used, strict=True):
             lease.left[unit] = max(0, lease.left[unit] + before - after)
@@ -161,12 +164,13 @@ def _returned(agent: LocalAgent, lease: str, left: list[int], closed: bool) -> d
 class LeaseRequest:
     """A lease on its way: whoever needs it waits on one of `waiters`; nobody need wait."""
 
-    __slots__ = ("agent", "queue", "sent_ns", "waiters")
+    __slots__ = ("agent", "asked", "queue", "sent_ns", "waiters")
 
     def __init__(self, agent: LocalAgent, queue: Queue) -> None:
         self.agent, self.queue = agent, queue
         self.sent_ns = boottime_ns()
         self.waiters: list[Waiter] = []
+        self.asked: Asked | None = None
 
     def settle(self, verdict: Verdict) -> None:
         """The judge answered: hold what it gave, and let those who wait look again."""
@@ -174,7 +178,17 @@ class LeaseRequest:
         grant = verdict.lease
         if grant is not None:
             hold(agent, grant, self.sent_ns, self.queue)
+            if agent.bits & KILL:
+                give_back(agent, self.queue)
         self.done(short=grant is None or verdict.decision == "transform")
+
+    def join(self, waiter: Waiter) -> None:
+        """Settle `waiter` when this is answered, or now if it was."""
+        with self.agent.lock:
+            if self.agent.renewing is self:
+                self.waiters.append(waiter)
+                return
+        waiter.settle(True)
 
     def done(self, *, short: bool) -> None:
         """No longer on its way."""
@@ -193,7 +207,9 @@ def wants(agent: LocalAgent, unit: int, tokens: int, microdollars: int) -> Units
     """What to ask for, so that this act and what follows it fit; None where no lease can cover
     the act: it is asked for by name."""
     caps = agent.run.policy.lease
-    most = (caps.spawns, caps.tool_calls, caps.model_calls, caps.tokens, caps.microdollars)
+    # Places for children only when one is wanted: they are few, and others may need them.
+    spawns = caps.spawns if unit == SPAWNS else 0
+    most = (spawns, caps.tool_calls, caps.model_calls, caps.tokens, caps.microdollars)
     needs = [0, 0, 0, max(0, tokens), max(0, microdollars)]
     needs[unit] = 1
     if any(need > cap for need, cap in zip(needs, most, strict=True)):

@@ -39,7 +39,6 @@ class LocalAgent:
         self.bits = 0
         self.order = ""
         self.reason = ""
-        self.handles = 0
         self.denies: dict[tuple[str, str], frozenset[int]] = {}
         self.calls: dict[str, Any] = {}
         self.tasks: list[Any] = []
@@ -53,6 +52,7 @@ class LocalAgent:
         self.renewing: LeaseRequest | None = None
         self.denied_until_ns = 0
         self.share = 1
+        self.handles = 0
         self.calls.clear()
         self.tasks.clear()
         self.waiters.clear()
@@ -62,8 +62,8 @@ class LocalRun:
     """One run, as this process knows it, with the policy it is judged by."""
 
     __slots__ = (
-        "agents", "capture", "denied", "ended", "ends", "id", "latch", "latched", "names",
-        "orders", "owned", "policy",
+        "agents", "capture", "ended", "ends", "id", "latch", "latched", "names",
+        "orders", "owned", "policy", "refusal",
     )  # fmt: skip
 
     def __init__(self, id: str, policy: Policy, *, owned: bool) -> None:
@@ -74,7 +74,7 @@ class LocalRun:
         self.latch = 0
         self.latched: dict[str, list[int]] = {}
         self.orders: dict[str, tuple[int, str, str]] = {}
-        self.denied = ""
+        self.refusal = ""
         self.ended = False
         self.names: dict[str, int] = {}
         self.ends: deque[tuple[int, str, int, int]] = deque(maxlen=ENDS_MAX)
@@ -83,9 +83,15 @@ class LocalRun:
         """The agent, made known here, under the orders that hold it already."""
         found = self.agents.get(id)
         if found is None:
-            found = self.agents[id] = LocalAgent(self, id, path)
-            self._hold(found)
+            found = LocalAgent(self, id, path)
+            found = self.agents.setdefault(id, found)
+            self._hold(found)  # After it is known, so that no order falls between.
         return found
+
+    def forget(self, agent: LocalAgent) -> None:
+        """The agent is over, unless somebody here still acts as it."""
+        if agent.handles <= 0:
+            self.agents.pop(agent.id, None)
 
     def order(self, id: str, action: str, scope: str, agent: str, reason: str) -> bool:
         """Lay an order on the run; False when it was laid before."""

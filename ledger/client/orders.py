@@ -35,13 +35,12 @@ class Orders:
 
     def __init__(self, log: SqliteLog, runs: dict[str, LocalRun], queue: Queue) -> None:
         self._log, self._runs, self._queue = log, runs, queue
+        self.hint = self._pos = log.control_end()
         self.start_over()
 
     def start_over(self) -> None:
         """In a forked child: new locks. What was ordered holds on."""
         self._lock = threading.Lock()
-        self._pos = self._log.control_end()
-        self.hint = self._pos
 
     def look(self) -> None:
         """Take in orders that are new. Called when `log.control_hint()` is not `hint`."""
@@ -113,7 +112,8 @@ def stop(agent: LocalAgent) -> None:
     """Wake everybody of this agent who waits: for an answer, for the end of a pause, in a task."""
     killed = agent.bits & KILL
     for waiter in tuple(agent.waiters):
-        waiter.settle(killed_by(agent) if killed else True)
+        if killed or waiter.any_order:
+            waiter.settle(killed_by(agent) if killed else True)
     if not killed:
         return
     in_calls = [call.task for call in tuple(agent.calls.values())]

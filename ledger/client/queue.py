@@ -3,7 +3,7 @@
 What a newcomer would get wrong
     An agent's thread puts down what happened (a function and its arguments); the flushing
     thread makes the event, encodes and appends it. Numbers (`seq`) are given on the way out, in
-    order, so a full queue or an event that cannot be made leaves no hole.
+    order, so an event that cannot be made leaves no hole; one that was dropped does.
     An error of the log keeps everything, and it is tried again in the same order: nothing
     overtakes. A thread that waits for an answer flushes itself (`pump`), which saves a hop.
     `put` promises nothing; what `flush` returned from is on the disk.
@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from ledger import wire
-from ledger.client.answers import NotDurable, QueueFull
-from ledger.core.events import Event
+from ledger.client.answers import Closed, NotDurable, QueueFull
+from ledger.core.events import Event, RunEnded
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -36,44 +36,29 @@ LINGER_S = 0.002
 """How long the thread lets events gather, unless somebody waits for an answer."""
 BACKOFF_S = (0.05, 1.0)
 IDLE_S = 5.0
+RUNS_ENDED_MAX = 10_000
+"""Ended runs whose numbering is remembered, for what is still said of them."""
 
 Build = Callable[..., Event]
-
-
-class Ticket:
-    """Hears when what it was put down with is in the log: `sent(offset)`."""
-
-    __slots__ = ()
-
-    def sent(self, offset: int) -> None:
-        """It is on the disk, at this offset."""
-
-
-class _Mark(Ticket):
-    """A place in the queue that `flush` waits for."""
-
-    __slots__ = ("gate",)
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-
-    def sent(self, offset: int) -> None:
-        self.gate.set()
+Ticket = Callable[[int], object]
+"""Called by the sender's thread with the offset, once its event is in the log."""
 
 
 class Queue:
     """Events of one source on their way into `log`, at most `size_max` of them.
 
-    `full` is what `put` does at the limit: wait (at most `wait_s`, then QueueFull), drop, raise.
+    `full` is what `room` does at the limit: wait (at most `wait_s`, then QueueFull), drop, raise.
+    `appending` is called with +1 before tickets are appended, and with -1 after.
     """
 
     def __init__(
         self, log: SqliteLog, source: str, *, grade: str, size_max: int, full: str, wait_s: float
     ) -> None:
         self._log = log
-        self._grade, self._full, self._wait_s = grade, full, wait_s
-        self.size_max = size_max
-        self.appending: Callable[[int], None] = lambda _: None
+        self._grade = b',"grade":"%s"' % grade.encode() if grade != "declared" else b""
+        self._full, self._wait_s = full, wait_s
+        self._size_max = size_max
+        self.appending: Callable[[int], object] = lambda change: None
         self.start_over(source)
 
     def start_over(self, source: str) -> None:
@@ -83,6 +68,7 @@ class Queue:
         self._entries: deque[tuple[Any, ...]] = deque()
         self._encoded: deque[tuple[str, bytes, Ticket | None]] = deque()
         self._seqs: dict[str, int] = {}
+        self._ended: deque[str] = deque()
         self.dropped = 0
         self.unreadable = 0
         self.problem: LedgerError | None = None
@@ -112,25 +98,29 @@ class Queue:
         self._entries.append((run, time.time_ns(), ticket, build, args))
         self._rouse()
 
-    def room(self, *, must: bool = False) -> bool:
-        """True once there is room for an event, False where it is to be dropped.
+    def room(self, run: str, *, must: bool = False) -> bool:
+        """True once there is room for an event of `run`, False where it is to be dropped.
 
-        What `must` get in waits, whatever the setting says. Raises QueueFull.
+        What `must` get in waits, whatever the setting says. Raises QueueFull, Closed.
         """
-        if len(self._entries) + len(self._encoded) < self.size_max:
+        if len(self._entries) + len(self._encoded) < self._size_max:
             return True
+        if self._closed:
+            raise Closed
         if self._full == "drop" and not must:
             self.dropped += 1
+            if run in self._seqs:
+                self._seqs[run] += 1  # The hole says that something is missing.
             return False
         if self._full == "raise" and not must:
             raise QueueFull(len(self), self.problem)
         until = time.monotonic() + self._wait_s
-        while len(self) >= self.size_max:
+        while len(self) >= self._size_max:
             self.pump()  # Who comes too fast writes himself.
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise QueueFull(len(self), self.problem)
-            if len(self) >= self.size_max:
+            if len(self) >= self._size_max:
                 time.sleep(min(0.02, left_s))
         return True
 
@@ -147,23 +137,25 @@ class Queue:
     def flush(self, timeout_s: float) -> None:
         """Return once everything put down before is on the disk. Raises NotDurable."""
         until = time.monotonic() + timeout_s
-        mark = _Mark()
+        done = threading.Event()
         self._urgent = True
-        self._entries.append(("", 0, mark, None, ()))
-        while not mark.gate.is_set():
-            self.pump(wait_s=max(0.0, until - time.monotonic()))
-            if mark.gate.is_set():
-                return
+        self._entries.append(("", 0, lambda offset: done.set(), None, ()))
+        while not done.is_set():
             left_s = until - time.monotonic()
+            self.pump(wait_s=max(0.0, left_s))
+            if done.is_set():
+                return
             if left_s <= 0:
                 raise NotDurable(len(self), timeout_s, self.problem)
-            self._rouse()
-            mark.gate.wait(min(0.02, left_s))
+            if not self._closed:
+                self._rouse()
+            done.wait(min(0.02, left_s))
 
     def close(self, timeout_s: float) -> None:
         """Flush and end the thread. Raises NotDurable, and then goes on being usable."""
         if len(self):
             self.flush(timeout_s)
+        self._size_max = 0  # `room` looks closer now.
         self._closed = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -173,15 +165,11 @@ class Queue:
 
     def pump(self, wait_s: float = 0.0) -> bool:
         """Send what is there, unless another thread does it right now; False if the log fails."""
-        if (
-            not self._pumping.acquire(timeout=wait_s)
-            if wait_s
-            else not self._pumping.acquire(False)
-        ):
+        if not self._pumping.acquire(timeout=wait_s):
             return True
         try:
             if self.problem is not None and time.monotonic() < self._retry_s:
-                self._encode(BATCH_EVENTS_MAX)
+                self._encode(BATCH_EVENTS_MAX)  # Bytes weigh less than what they stand for.
                 return False
             self._urgent = False
             todo = len(self._entries)
@@ -208,7 +196,7 @@ class Queue:
                 size += len(value)
             if value or ticket is not None:
                 encoded.append((run, value, ticket))
-            entries.popleft()  # Last, so that the size never looks smaller than it is.
+            entries.popleft()  # Last, so that the queue never looks emptier than it is.
             if taken % SLICE == SLICE - 1 and len(entries) < BATCH_EVENTS_MAX:
                 time.sleep(0)
         return most
@@ -223,19 +211,20 @@ class Queue:
             return b""
         seq = self._seqs.get(run, 0) + 1
         self._seqs[run] = seq
+        if type(event) is RunEnded:
+            self._forget(run)
         tail = b"%s%d" % (self._tail, seq)
         if not event.at_ms:
             tail += b',"at_ms":%d' % (at_ns // 1_000_000)
-        if event.grade == "declared" and self._grade != "declared":
-            tail += b',"grade":"%s"' % self._grade.encode()
+        if event.grade == "declared":
+            tail += self._grade
         return body[:-1] + tail + b"}"
 
     def _append(self) -> bool:
-        encoded = self._encoded
+        """Append a batch; False, and everything kept, where the log fails."""
         batch: list[tuple[str, bytes]] = []
-        tickets = 0
-        count = size = 0
-        for run, value, ticket in encoded:
+        count = size = tickets = 0
+        for run, value, ticket in self._encoded:
             if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_EVENTS_MAX:
                 break
             count += 1
@@ -246,31 +235,42 @@ class Queue:
         if tickets:
             self.appending(1)
         try:
-            offsets = iter(self._log.append(batch) if batch else ())
+            self._sent(count, self._log.append(batch) if batch else [])
         except LedgerError as problem:
+            self._failed(problem)
+            return False
+        finally:
             if tickets:
                 self.appending(-1)
-            first, most = BACKOFF_S
-            pause = min(most, first if self.problem is None else self._pause_s * 2)
-            self.problem, self._pause_s = problem, pause
-            self._retry_s = time.monotonic() + pause
-            return False
         self.problem = None
-        for _ in range(count):
-            _, value, ticket = encoded.popleft()
-            offset = next(offsets) if value else 0
-            if ticket is not None:
-                ticket.sent(offset)
-        if tickets:
-            self.appending(-1)
         return True
+
+    def _sent(self, count: int, offsets: list[int]) -> None:
+        """The first `count` are in the log, those with bytes at these offsets."""
+        places = iter(offsets)
+        for _ in range(count):
+            _, value, ticket = self._encoded.popleft()
+            offset = next(places) if value else 0
+            if ticket is not None:
+                ticket(offset)
+
+    def _failed(self, problem: LedgerError) -> None:
+        first_s, most_s = BACKOFF_S
+        self._pause_s = first_s if self.problem is None else min(most_s, self._pause_s * 2)
+        self._retry_s = time.monotonic() + self._pause_s
+        self.problem = problem
+
+    def _forget(self, run: str) -> None:
+        self._ended.append(run)
+        while len(self._ended) > RUNS_ENDED_MAX:
+            self._seqs.pop(self._ended.popleft(), None)
 
     def _refuse(self, reason: str) -> None:
         self.unreadable += 1
         try:
             self._log.refuse(self.source, reason[:2000], b"")
         except LedgerError as problem:
-            self.problem = problem
+            self._failed(problem)
 
     def _run(self) -> None:
         """The flushing thread."""

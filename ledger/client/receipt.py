@@ -79,10 +79,34 @@ def give_order(
         quiet = waiter.wait(wait_s) is not None
     finally:
         engine.verdicts.quiet.pop(id, None)
+    waited_ms = int((time.monotonic() - began_s) * 1000)
+    may_act = () if quiet else _may_act(engine, run, id)
     return Receipt(
-        id, run, action, offset, quiet, int((time.monotonic() - began_s) * 1000),
-        _answers(engine, run, id, offset),
-    )  # fmt: skip
+        id, run, action, offset, quiet, waited_ms, _answers(engine, run, id, offset), may_act
+    )
+
+
+def _may_act(engine: Engine, run: str, order: str) -> tuple[tuple[str, int], ...]:
+    """Who has not answered, and for how many milliseconds of the run's clock it may act on.
+
+    Read from the state as of the judge's last commit; with no judge the order is not in it, and
+    every holder of a lease is named.
+    """
+    from ledger.judge.restore import restore
+
+    memory, _ = restore(engine.log, lambda: None, lambda words: None)
+    state = memory.state.runs.get(run)
+    if state is None:
+        return ()
+    known = state.orders.get(order)
+    if known is not None:
+        until = dict(known.waiting)
+    else:
+        until = {}
+        for lease in state.leases.values():
+            if not lease.forfeit:
+                until[lease.holder] = max(until.get(lease.holder, 0), lease.expires_ms)
+    return tuple((holder, max(0, ms - now_ms())) for holder, ms in sorted(until.items()))
 
 
 def _answers(engine: Engine, run: str, order: str, offset: int) -> tuple[OrderReceipted, ...]:

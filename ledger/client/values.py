@@ -37,14 +37,14 @@ _canonical = json.JSONEncoder(
 
 def an_id(what: str, value: object) -> str:
     """The id itself. Raises BadValue unless it is a text of 1 to 128 characters."""
-    if isinstance(value, str) and 0 < len(value) <= ID_MAX and value.isascii():
+    if type(value) is str and 0 < len(value) <= ID_MAX and value.isascii():
         return value
     return _odd_id(what, value, least=1)
 
 
 def a_name(what: str, value: object) -> str:
     """As `an_id`, or empty."""
-    if isinstance(value, str) and len(value) <= ID_MAX and value.isascii():
+    if type(value) is str and len(value) <= ID_MAX and value.isascii():
         return value
     return _odd_id(what, value, least=0)
 
@@ -55,7 +55,7 @@ def _odd_id(what: str, value: object, least: int) -> str:
         raise BadValue(what, value, rule)
     if clean(value) != value:
         raise BadValue(what, value, "it must be text that UTF-8 can hold")
-    return str(value)
+    return str.__str__(value)  # The text of a subclass, an enum's for instance.
 
 
 def names(what: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ledger import wire
-from ledger.client.queue import Ticket
 from ledger.client.waiter import Waiter
 from ledger.core.verdicts import Finding, Verdict
 from ledger.errors import LedgerError
@@ -29,8 +28,11 @@ EARLY_MAX = 10_000
 REFUSED_MAX = 100
 
 
-class Asked(Ticket):
-    """A request on its way: `settle` is called once with the verdict, by whoever reads it."""
+class Asked:
+    """A request on its way: `settle` is called once with the verdict, by whoever reads it.
+
+    Called with its offset when it is in the log.
+    """
 
     __slots__ = ("_verdicts", "given_up", "offset", "settle")
 
@@ -40,8 +42,7 @@ class Asked(Ticket):
         self.offset = 0
         self.given_up = False
 
-    def sent(self, offset: int) -> None:
-        """The request stands at this offset of the log."""
+    def __call__(self, offset: int) -> None:
         self._verdicts.expect(offset, self)
 
 
@@ -152,6 +153,8 @@ class Verdicts:
             self._on_unclaimed(verdict)
         elif verdict.refusal:
             self.refused.append((verdict.run, verdict.about, verdict.refusal))
+            if verdict.about == "run_started":
+                run.refusal = verdict.refusal
 
     def _answer(self, asked: Asked, verdict: Verdict) -> None:
         if asked.given_up:

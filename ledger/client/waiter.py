@@ -17,12 +17,16 @@ Steps = Generator["tuple[Waiter, float]", Any, T]
 
 
 class Waiter:
-    """Settled once, with an answer that is not None; later answers are ignored."""
+    """Settled once, with an answer that is not None; later answers are ignored.
 
-    __slots__ = ("_wake", "answer")
+    A kill of the agent settles every waiter of it; with `any_order`, each order does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_wake", "answer", "any_order")
+
+    def __init__(self, *, any_order: bool = False) -> None:
         self.answer: Any = None
+        self.any_order = any_order
         self._wake: Callable[[], object] | None = None
 
     def settle(self, answer: Any) -> None:
@@ -81,6 +85,8 @@ def drive(steps: Steps[T], send: Callable[[], object]) -> T:
             waiter, timeout_s = steps.send(waiter.wait(timeout_s))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
 
 
 async def adrive(steps: Steps[T]) -> T:
