@@ -8,7 +8,20 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from ledger.judge.judge import IDLE_S, Judge
+from typing import TYPE_CHECKING, Any
+
 from ledger.judge.start import JudgeNotStarted, ensure, judged
 
-__all__ = ["Judge", "ensure", "judged", "JudgeNotStarted", "IDLE_S"]
+if TYPE_CHECKING:
+    from ledger.judge.judge import Judge
+
+__all__ = ["Judge", "ensure", "judged", "JudgeNotStarted"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Judge`, loaded when first asked for: agents only ask whether there is one."""
+    if name == "Judge":
+        from ledger.judge.judge import Judge
+
+        return Judge
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
