@@ -6,6 +6,7 @@ clock; what comes back goes to the script as its answer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ledger.core import events as e
 from ledger.core.verdicts import Verdict
 from ledger.simulate.acts import Answer, Behaviour, Handoff
 from ledger.simulate.perform import perform
-from ledger.simulate.purse import MODELS, TOOLS, Purse
+from ledger.simulate.purse import Purse
 
 if TYPE_CHECKING:
     from ledger.simulate.stage import Stage
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 class Host:
     """One process: a source of events, numbered from 1 without gaps."""
 
-    __slots__ = ("actors", "dead", "seq", "source")
+    __slots__ = ("actors", "dead", "ended", "seq", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.seq = 0
         self.actors: list[Actor] = []
         self.dead = False
+        self.ended: deque[tuple[int, int, int]] = deque(maxlen=256)
+        """Model calls that ended: (when, tokens, microdollars), for receipts."""
 
 
 class Actor:
@@ -37,7 +40,7 @@ class Actor:
 
     __slots__ = (
         "call", "children", "denied", "depth", "held", "host", "inbox", "name", "over", "parent",
-        "paused", "purses", "random", "script", "shared", "stage", "waiting", "waste",
+        "paused", "purse", "random", "script", "shared", "stage", "waiting", "waste",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +58,7 @@ class Actor:
         self.waiting: tuple[str, Any] | None = None
         self.call: Callable[[str], None] | None = None
         self.denied: set[int] = set()
-        self.purses = {TOOLS: Purse(self), MODELS: Purse(self)}
+        self.purse = Purse(self)
         self.waste: bool = parent is not None and parent.waste
         self.over = False
         self.paused = False

@@ -15,10 +15,10 @@ from ledger.core import events as e
 from ledger.core import fingerprint
 from ledger.core.shapes import Contract
 from ledger.core.shapes import Step as PlanStep
-from ledger.core.verdicts import Denial, Verdict
+from ledger.core.verdicts import MODEL_CALLS, TOOL_CALLS, Denial, Verdict
 from ledger.simulate import acts as a
 from ledger.simulate.acts import Answer
-from ledger.simulate.purse import MODELS, TOOLS
+from ledger.simulate.purse import Held, Wish
 
 if TYPE_CHECKING:
     from ledger.simulate.actor import Actor
@@ -49,21 +49,14 @@ def _think(me: Actor, act: a.Think) -> None:
 def _call_tool(me: Actor, act: a.CallTool) -> None:
     stage = me.stage
     fp = args_fp(act.tool, act.args)
+    started = partial(_tool_started, me, act, fp)
     if not stage.world.watched:
-        _tool_started(me, act, fp, "", None)
-    elif fp in me.denied and not stage.scenario.by_name:
-        denial = Denial(
-            f"{me.name} repeats {act.tool} with equal arguments and equal results.",
-            limit="findings.repeated_step.deny_repeats",
-            instead="Use the result you have, or do something else.",
-        )
-        _denied(me, denial)
-    else:
-        me.purses[TOOLS].ask(
-            [0, 1, 0, 0, 0],
-            partial(_ask_tool, me, act, fp),
-            partial(_tool_started, me, act, fp),
-        )
+        started(None, None)
+        return
+    # What a finding refuses is asked for by name, so that the refusal is in the ledger.
+    by_name = stage.scenario.by_name or fp in me.denied
+    named = partial(_ask_tool, me, act, fp)
+    me.purse.ask(Wish(TOOL_CALLS, [0, 1, 0, 0, 0], named, started, by_name=by_name))
 
 
 def _ask_tool(me: Actor, act: a.CallTool, fp: int) -> Verdict | None:
@@ -71,7 +64,9 @@ def _ask_tool(me: Actor, act: a.CallTool, fp: int) -> Verdict | None:
     return me.write(e.ToolCallRequested, call=call, tool=act.tool, args_fp=fp)
 
 
-def _tool_started(me: Actor, act: a.CallTool, fp: int, lease: str, denial: Denial | None) -> None:
+def _tool_started(
+    me: Actor, act: a.CallTool, fp: int, held: Held | None, denial: Denial | None
+) -> None:
     stage = me.stage
     if denial is not None:
         _denied(me, denial)
@@ -79,7 +74,12 @@ def _tool_started(me: Actor, act: a.CallTool, fp: int, lease: str, denial: Denia
     call = stage.next_call()
     retry_of = stage.failed.pop(f"{me.name} {fp}", "") if act.retry else ""
     me.write(
-        e.ToolCallStarted, call=call, tool=act.tool, lease=lease, args_fp=fp, retry_of=retry_of
+        e.ToolCallStarted,
+        call=call,
+        tool=act.tool,
+        lease=held.id if held is not None else "",
+        args_fp=fp,
+        retry_of=retry_of,
     )
     stage.tally.tool_call(act, wasted=act.waste or me.waste)
     if act.error:
@@ -90,21 +90,18 @@ def _tool_started(me: Actor, act: a.CallTool, fp: int, lease: str, denial: Denia
         result_fp = 0 if error else fingerprint.exact_json(act.result)
         me.write(e.ToolCallEnded, call=call, result_fp=result_fp, error=error)
         stage.tally.errors += bool(error)
-        me.purses[TOOLS].settle([0, 0, 0, 0, 0])
 
     _in_flight(me, act.ms, act.error, ended)
 
 
 def _call_model(me: Actor, act: a.CallModel) -> None:
+    started = partial(_model_started, me, act)
     if not me.stage.world.watched:
-        _model_started(me, act, "", None)
+        started(None, None)
         return
-    tokens, microdollars = _estimate(act)
-    me.purses[MODELS].ask(
-        [0, 0, 1, tokens, microdollars],
-        partial(_ask_model, me, act),
-        partial(_model_started, me, act),
-    )
+    need = [0, 0, 1, *_estimate(act)]
+    named, by_name = partial(_ask_model, me, act), me.stage.scenario.by_name
+    me.purse.ask(Wish(MODEL_CALLS, need, named, started, by_name=by_name))
 
 
 def _estimate(act: a.CallModel) -> tuple[int, int]:
@@ -125,7 +122,7 @@ def _ask_model(me: Actor, act: a.CallModel) -> Verdict | None:
     )
 
 
-def _model_started(me: Actor, act: a.CallModel, lease: str, denial: Denial | None) -> None:
+def _model_started(me: Actor, act: a.CallModel, held: Held | None, denial: Denial | None) -> None:
     stage = me.stage
     if denial is not None:
         _denied(me, denial)
@@ -136,7 +133,7 @@ def _model_started(me: Actor, act: a.CallModel, lease: str, denial: Denial | Non
         e.ModelCallStarted,
         call=call,
         model=act.model,
-        lease=lease,
+        lease=held.id if held is not None else "",
         prompt_fp=fingerprint.exact(act.prompt) if act.prompt else 0,
         tokens_estimate=tokens,
         microdollars_estimate=microdollars,
@@ -156,7 +153,10 @@ def _model_started(me: Actor, act: a.CallModel, lease: str, denial: Denial | Non
             error=error,
         )
         stage.tally.model_call(act, wasted=act.waste or me.waste)
-        me.purses[MODELS].settle([0, 0, 0, act.tokens, act.microdollars])
+        me.host.ended.append((stage.world.now_ms, act.tokens, act.microdollars))
+        me.purse.settle(
+            held, [0, 0, 1, tokens, microdollars], [0, 0, 1, act.tokens, act.microdollars]
+        )
         stage.spent()
 
     _in_flight(me, act.ms, act.error, ended)

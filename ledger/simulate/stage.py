@@ -8,10 +8,12 @@ from typing import Any
 
 from ledger.core import events as e
 from ledger.core import fingerprint
+from ledger.core.policy import DEFAULT
 from ledger.core.shapes import Grade
 from ledger.core.verdicts import Finding, Verdict
 from ledger.simulate.actor import Actor, Host
 from ledger.simulate.acts import Answer, Order, Spawn
+from ledger.simulate.purse import Purse
 from ledger.simulate.scenario import Scenario
 from ledger.simulate.tally import Tally
 from ledger.simulate.world import JUDGE, World
@@ -28,6 +30,7 @@ class Stage:
         self.world = world
         self.scenario = scenario
         self.seed = seed
+        self.policy = world.policy or DEFAULT
         self.run = run
         self.grade: Grade = "enforced" if world.watched else "observed"
         self.began_ms = world.now_ms
@@ -36,13 +39,13 @@ class Stage:
         self.hosts: list[Host] = []
         self.shared: dict[str, int] = {}
         self.failed: dict[str, str] = {}
+        self.lent: dict[str, Purse] = {}
         self.closing = False
-        self.killed = False
-        """The whole run was: what its leases still hold is of use to nobody."""
         self.over = False
         self.tally = Tally(self)
         self._waiters: dict[str, list[Actor]] = {}
-        self._calls = self._handoffs = self._orders = self._asked = 0
+        self._calls = self._handoffs = self._orders = 0
+        self._asked: dict[str, int] = {}
         self._operator: Actor | None = None
 
     # --- the run -------------------------------------------------------------------------------
@@ -115,10 +118,8 @@ class Stage:
         if actor is self._operator:
             actor.over = True
             return
-        if self.world.watched and not self.killed:
-            for purse in actor.purses.values():
-                purse.settle([0, 0, 0, 0, 0])
-                purse.close()
+        if self.world.watched:
+            actor.purse.give_back()
         self._stop(actor)
         actor.write(e.AgentEnded, outcome=outcome, error=error)
         if actor.name == LEAD:
@@ -185,8 +186,8 @@ class Stage:
 
     def next_agent(self, role: str) -> str:
         """A name for a child that may come to be."""
-        self._asked += 1
-        return f"{role}-{self._asked}"
+        number = self._asked[role] = self._asked.get(role, 0) + 1
+        return f"{role}-{number}"
 
     def next_call(self) -> str:
         """The id of a call."""
@@ -218,10 +219,14 @@ class Stage:
         return verdict
 
     def heed(self, verdict: Verdict) -> None:
-        """Pass findings and orders on to the processes, which hear of them a little later."""
+        """Pass findings, recalls and orders on to the processes, a little later."""
         for finding in verdict.findings:
             if finding.mode == "enforce" and (finding.denies or not finding.level):
                 self._soon(partial(self._refuse, finding))
+        for lease in verdict.recalls:
+            purse = self.lent.get(lease)
+            if purse is not None:
+                self._soon(purse.give_back)
         for order in verdict.orders:
             self._reach(order.order, order.action, order.scope, order.agent)
 
@@ -248,8 +253,9 @@ class Stage:
         self._reach(order, act.action, act.scope, act.agent)
 
     def _reach(self, order: str, action: str, scope: str, target: str) -> None:
+        given_ms = self.world.now_ms
         for host in self.hosts:
-            self._soon(partial(self._latch, host, order, action, scope, target))
+            self._soon(partial(self._latch, host, order, action, scope, target, given_ms))
 
     def _soon(self, do: Callable[[], None]) -> None:
         self.world.after(self.world.latch_ms, do)
@@ -259,7 +265,9 @@ class Stage:
         if actor is not None:
             actor.denied = set(finding.denies)
 
-    def _latch(self, host: Host, order: str, action: str, scope: str, target: str) -> None:
+    def _latch(
+        self, host: Host, order: str, action: str, scope: str, target: str, given_ms: int
+    ) -> None:
         """An order reaches a process: it stops or holds its agents and answers."""
         if host.dead or self.over:
             return
@@ -268,27 +276,28 @@ class Stage:
             for actor in mine:
                 actor.resume()
             return
-        in_flight = sum(actor.call is not None for actor in mine)
-        tokens, microdollars = self.tally.tokens, self.tally.microdollars
         if action == "pause":
             for actor in mine:
                 actor.paused = True
-        elif action == "kill":
-            self.killed = self.killed or scope == "run"
-            # Children first, so that the end of the run is the last that is heard of it.
-            for actor in reversed(mine):
-                if actor.call is not None:
-                    actor.call("cancelled")
-                self.end(actor, "killed")
+        if action == "kill":
+            for actor in mine:
+                actor.purse.give_back()
+        since = [end for end in host.ended if end[0] >= given_ms]
         self.write(
             e.OrderReceipted,
             host=host,
             order=order,
             agents_stopped=0 if action == "drain" else len(mine),
-            calls_in_flight=in_flight,
-            tokens_since=self.tally.tokens - tokens,
-            microdollars_since=self.tally.microdollars - microdollars,
+            calls_in_flight=sum(actor.call is not None for actor in mine),
+            tokens_since=sum(tokens for _, tokens, _ in since),
+            microdollars_since=sum(microdollars for _, _, microdollars in since),
         )
+        if action == "kill":
+            # Children first, so that the end of the run is the last that is heard of it.
+            for actor in reversed(mine):
+                if actor.call is not None:
+                    actor.call("cancelled")
+                self.end(actor, "killed")
 
 
 def _in(actor: Actor, scope: str, target: str) -> bool:

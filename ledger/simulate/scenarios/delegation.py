@@ -129,7 +129,7 @@ _ENOUGH = "I have looked often enough; let a person decide."
 def _hot_potato(me: Me) -> Script:
     while True:
         got = (yield Receive()).handoff
-        other = "billing-2" if me.name == "support-1" else "support-1"
+        other = "billing-1" if me.name == "support-1" else "support-1"
         if got is None or got.goal == _ENOUGH:
             return
         if me.shared.get("handoffs", 0) >= 40:
