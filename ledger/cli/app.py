@@ -134,7 +134,23 @@ def everywhere(
     context.obj = place.make(log, archive, policy)
 
 
-from ledger.cli import archive, ask, docs, orders, policy, runs, schema, show, tail  # noqa: E402 - they register themselves here.
+from ledger.cli import (  # noqa: E402 - they register themselves here.
+    archive,
+    ask,
+    docs,
+    imports,
+    orders,
+    policy,
+    runs,
+    schema,
+    show,
+    simulate,
+    tail,
+    up,
+)
 
-for _module in (runs, show, tail, orders, ask, policy, schema, archive, docs):
+for _module in (
+    up, imports, runs, show, tail, orders, ask, simulate, policy, schema, archive,
+    docs,
+):  # fmt: skip
     _module.register(app)

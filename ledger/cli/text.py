@@ -17,6 +17,8 @@ UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+CLOCK_MIN_MS = 31_536_000_000
+"""A time before 1971 is no time: an import without times counts its events instead."""
 CENTS = 100_000
 """Micro-dollars (ten cents) below which money is shown with four digits."""
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -63,8 +65,8 @@ def duration(ms: object) -> str:
 
 
 def when(at_ms: object) -> str:
-    """Milliseconds since 1970 as local time, `2026-03-01 14:05:09`; empty for 0."""
-    if not isinstance(at_ms, int) or at_ms <= 0:
+    """Milliseconds since 1970 as local time, `2026-03-01 14:05:09`; empty when not known."""
+    if not isinstance(at_ms, int) or at_ms < CLOCK_MIN_MS:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1_000))
 

@@ -1,0 +1,144 @@
+"""`ledger up`: the judge in the foreground, with the archivist, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.cli.examples import example
+from ledger.cli.output import complain, on_terminal, say
+from ledger.cli.place import place
+from ledger.cli.text import count, plural
+from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from ledger.archive.archivist import Archivist
+    from ledger.log.sqlite import SqliteLog
+
+STATUS_S = 1.0
+COMPACT_EVERY = 32
+"""Commits of the archive between two compactions."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=example("ledger up", "ledger up --no-archive"))(up)
+
+
+def up(
+    context: typer.Context,
+    archive: Annotated[
+        bool, typer.Option("--archive-too/--no-archive", help="Archive, and trim the log.")
+    ] = True,
+) -> None:
+    """Judge in the foreground, and archive; the log is made if it is missing.
+
+    Clients start a judge by themselves; this one stays, and archives too. Ctrl-C or SIGTERM ends
+    it: what is judged is written down, what is recorded is archived.
+    """
+    where = place(context)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with where.open_log(create=True) as log:
+        archivist = _archivist(log, where.archive) if archive else None
+        into = f", archive {where.archive}" if archive else ", no archive"
+        say(f"ledger up: log {where.log}{into}")
+        sys.stdout.flush()
+        _judge(log, archivist, stop)
+        if archivist is not None:
+            archivist.drain()
+        say(f"ledger up: ended, {plural(log.end() - 1, 'event')} recorded so far")
+
+
+def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -> None:
+    """Judge in a thread until `stop`; the status line is drawn here."""
+    from ledger.judge import Judge
+    from ledger.judge.__main__ import calm_collector
+    from ledger.wire import reader
+
+    reader()
+    calm_collector()
+    judge = Judge(log, None if archivist is None else _archiving(archivist), say=complain)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            judge.run(stop)
+        except BaseException as problem:
+            failed.append(problem)
+        stop.set()
+
+    thread = threading.Thread(target=work, name="ledger-judge")
+    thread.start()
+    status = _Status(log)
+    while not stop.wait(STATUS_S):
+        try:
+            status.draw(judge.epoch)
+        except LedgerError:
+            continue  # The judge meets the same, and says so.
+    judge.stop()
+    thread.join()
+    status.clear()
+    if failed:
+        raise failed[0]
+
+
+def _archivist(log: SqliteLog, location: str) -> Archivist:
+    from ledger.archive.archivist import Archivist
+
+    return Archivist(log, location)
+
+
+def _archiving(archivist: Archivist) -> Callable[[], int]:
+    """One step of the archivist, and now and then a compaction."""
+    from ledger.archive.compact import compact
+
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        rows = archivist.step()
+        steps += bool(rows)
+        if steps >= COMPACT_EVERY:
+            steps = 0
+            compact(archivist.table.location)
+        return rows
+
+    return step
+
+
+class _Status:
+    """One line on a terminal, drawn over itself; nothing anywhere else."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self._log = log
+        self._end, self._at_s = log.end(), time.monotonic()
+        self._drawn = False
+
+    def draw(self, epoch: int) -> None:
+        """How much was recorded, judged and archived by now."""
+        if not on_terminal():
+            return
+        end, now_s = self._log.end(), time.monotonic()
+        rate = (end - self._end) / (now_s - self._at_s)
+        self._end, self._at_s = end, now_s
+        behind = end - self._log.judge().next_offset
+        archived = self._log.meta("archived_offset")
+        ahead = f", {count(end - archived)} not archived" if isinstance(archived, int) else ""
+        role = f"judging (epoch {epoch})" if epoch else "standing by, another judges"
+        line = f"{role}: {count(end - 1)} events, {rate:,.0f}/s, {count(behind)} to judge{ahead}"
+        sys.stdout.write(f"\r\x1b[K{line}")
+        sys.stdout.flush()
+        self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            sys.stdout.write("\r\x1b[K")
