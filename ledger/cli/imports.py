@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = 2_000
 BATCH_BYTES = 4_000_000
+"""A transaction ends with the first run that goes past one of these."""
+BATCH_EVENTS_MAX = 40_000
+BATCH_BYTES_MAX = 32_000_000
+"""And in the middle of a run only here: the log takes no larger ones."""
 SHOWN_MAX = 20
 KNOWN = "run recorded before"
 ASKED_AT_ONCE = 256
 """Runs held in memory while the catalog says which of them are recorded."""
-RECORDED = "select distinct run from events where list_contains($runs, run)"
+RECORDED = "select run, count(*) from events where list_contains($runs, run) group by run"
 
 Step = Callable[[str], object]
 
@@ -101,9 +105,12 @@ def _new(results: Iterable[Any], where: Place, summary: Summary, step: Step) -> 
     with catalog(where) as opened:
         while chunk := list(islice(left, ASKED_AT_ONCE)):
             ids = [result.run for result in chunk if isinstance(result, ImportedRun)]
-            known = {run for (run,) in rows_of(opened.sql(RECORDED, {"runs": ids}))}
+            known = dict(rows_of(opened.sql(RECORDED, {"runs": ids})))
             for result in chunk:
-                if isinstance(result, ImportedRun) and result.run in known:
+                # Half a run (a huge one, and we were killed) is written again from its start.
+                if isinstance(result, ImportedRun) and known.get(result.run, 0) >= len(
+                    result.events
+                ):
                     summary.add(SkippedFile(result.origin, KNOWN, result.run))
                     continue
                 summary.add(result)
@@ -113,7 +120,7 @@ def _new(results: Iterable[Any], where: Place, summary: Summary, step: Step) -> 
 
 
 def _import(log: SqliteLog, policy: Policy, runs: Iterable[Run]) -> None:
-    """Append the runs, several in a transaction; a run is never cut in two by a failure."""
+    """Append the runs, several in a transaction; only a huge run takes more than one."""
     from ledger import wire
 
     batch: list[tuple[str, bytes]] = []
@@ -121,9 +128,13 @@ def _import(log: SqliteLog, policy: Policy, runs: Iterable[Run]) -> None:
     for run in runs:
         if not batch:
             _record(log, policy)
-        values = [wire.encode(_pinned(event, policy)) for event in run.events]
-        batch += [(run.run, value) for value in values]
-        size += sum(map(len, values))
+        for event in run.events:
+            value = wire.encode(_pinned(event, policy))
+            batch.append((run.run, value))
+            size += len(value)
+            if len(batch) >= BATCH_EVENTS_MAX or size >= BATCH_BYTES_MAX:
+                log.append(batch)
+                batch, size = [], 0
         if len(batch) >= BATCH_EVENTS or size >= BATCH_BYTES:
             log.append(batch)
             batch, size = [], 0
