@@ -1,9 +1,7 @@
 """The archive on one machine: exactly once, provable, and still provable after every upkeep."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,10 +20,8 @@ from ledger.archive.errors import (
 from ledger.archive.rows import SCHEMA
 from ledger.archive.table import Behind, Table
 from ledger.archive.verify import verify
-from ledger.core.events import AgentStarted
-from ledger.core.verdicts import Verdict
 from ledger.log.sqlite import SqliteLog
-from ledger.wire import encode, encode_verdict
+from tests.archives import contents, fill, judge, many_files
 
 
 @pytest.fixture
@@ -39,39 +35,6 @@ def log(tmp_path: Path) -> Iterator[SqliteLog]:
 def where(tmp_path: Path) -> Path:
     """Where the archive of `log` goes."""
     return tmp_path / "ledger.db-archive"
-
-
-def fill(log: SqliteLog, count: int, *, runs: int = 5) -> None:
-    """Append so many events of a few runs, and an unreadable one."""
-    events = [AgentStarted(run=f"r{i % runs}", agent=f"a{i}", parent="root") for i in range(count)]
-    log.append([(event.run, encode(event)) for event in events[1:]] + [("r0", b"\xff no event")])
-
-
-def judge(log: SqliteLog, count: int) -> None:
-    """Say something of the first `count` events."""
-    epoch = log.take_judgeship("me", 1, 1000)
-    assert epoch is not None
-    verdicts = [(i, "r0", encode_verdict(Verdict(i, "r0"))) for i in range(1, count + 1)]
-    assert log.commit_judged(epoch, log.end(), verdicts=verdicts, checkpoints={})
-
-
-def contents(where: Path, log: str = "events") -> list[tuple[int, str, bytes]]:
-    """(position, run, bytes) of a log as the archive has them, by position."""
-    rows = DeltaTable(str(where)).to_pyarrow_dataset(schema=SCHEMA).to_table().to_pylist()
-    return sorted(
-        (
-            row["position"],
-            row["run"],
-            row["raw"] if row["payload"] is None else row["payload"].encode(),
-        )
-        for row in rows
-        if row["log"] == log
-    )
-
-
-def kinds(where: Path) -> set[str]:
-    """What `verify` complains of."""
-    return {problem.kind for problem in verify(where).problems}
 
 
 def test_every_record_is_archived_as_it_was(log: SqliteLog, where: Path) -> None:
@@ -94,8 +57,10 @@ def test_the_log_hears_what_it_may_trim(log: SqliteLog, where: Path) -> None:
     fill(log, 10)
     judge(log, 10)
     archivist = Archivist(log, where)
+    assert archivist.waiting() == 10
     archivist.drain()
 
+    assert archivist.waiting() == 0
     assert log.meta(META["events"]) == log.end() == archivist.positions()["events"]
     assert log.meta(META["verdicts"]) == log.verdicts_end() + 1
 
@@ -200,15 +165,33 @@ def test_a_location_may_be_a_file_url(log: SqliteLog, where: Path) -> None:
     assert verify(f"file://{where}").ok
 
 
+@pytest.mark.parametrize("left", [b"", b"\0" * 700, b'{"commitInfo":{"timest'])
+def test_a_commit_that_a_power_cut_tore_is_done_again(
+    log: SqliteLog, where: Path, left: bytes
+) -> None:
+    """Its name reached the disk and its content did not; the log still has the rows."""
+    many_files(log, where, 3)
+    newest = sorted((where / "_delta_log").glob("*.json"))[-1]
+    newest.write_bytes(left)
+
+    assert Archivist(log, where).drain() == 6
+    assert verify(where).ok
+    assert contents(where) == [(r.offset, r.run, r.value) for r in log.read(0, 100)]
+
+
+def test_a_checkpoint_that_a_power_cut_tore_is_not_needed(log: SqliteLog, where: Path) -> None:
+    """A checkpoint only repeats the commits; without this a torn one shuts the whole archive."""
+    many_files(log, where, 2)
+    DeltaTable(str(where)).create_checkpoint()
+    (checkpoint,) = (where / "_delta_log").glob("*.checkpoint.parquet")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    fill(log, 6)
+
+    assert Archivist(log, where).drain() == 6
+    assert verify(where).ok
+
+
 # --- upkeep -------------------------------------------------------------------------------------
-
-
-def many_files(log: SqliteLog, where: Path, files: int = 20) -> None:
-    """An archive of many small files."""
-    archivist = Archivist(log, where)
-    for _ in range(files):
-        fill(log, 6)
-        archivist.drain()
 
 
 def test_compaction_changes_no_row_and_keeps_the_proof(log: SqliteLog, where: Path) -> None:
@@ -296,103 +279,3 @@ def test_the_proof_outlives_the_table_s_own_history(log: SqliteLog, where: Path)
     fill(log, 6)
     assert Archivist(log, where).drain() == 6
     assert verify(where).ok
-
-
-# --- what verify must see -----------------------------------------------------------------------
-
-
-def rewrite(where: Path, change: Any) -> None:
-    """Replace the middle one of three segments by a changed copy, as somebody with a tool would."""
-    table = Table.open(where)
-    middle = table.files()[1]
-    rows = pq.read_table(where / middle.path, partitioning=None)
-    rows = rows.add_column(0, "log", pa.repeat("events", rows.num_rows))
-    rows = rows.add_column(1, "partition", pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows))
-    changed = change(rows.cast(SCHEMA))
-    added = [table.write(changed)] if changed.num_rows else []
-    table.commit(added, removed=[middle])
-
-
-def replaced(rows: pa.Table, column: str, values: list[Any]) -> pa.Table:
-    """The table with one column's values replaced."""
-    index = rows.schema.get_field_index(column)
-    return rows.set_column(index, column, pa.array(values, rows.schema.field(index).type))
-
-
-def forged(rows: pa.Table) -> pa.Table:
-    """One payload changed, as by somebody who would rather it had said something else."""
-    payloads = rows["payload"].to_pylist()
-    payloads[2] = json.dumps({"type": "run_ended", "run": "r0"})
-    return replaced(rows, "payload", payloads)
-
-
-def swapped(rows: pa.Table) -> pa.Table:
-    """Two payloads in each other's place."""
-    payloads = rows["payload"].to_pylist()
-    payloads[1], payloads[2] = payloads[2], payloads[1]
-    return replaced(rows, "payload", payloads)
-
-
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        (forged, "digest"),
-        (swapped, "digest"),
-        (lambda rows: rows.slice(1), "gap"),
-        (lambda rows: rows.slice(0, 0), "gap"),
-        (lambda rows: pa.concat_tables([rows.slice(0, 1), rows]), "duplicate"),
-        (lambda rows: replaced(rows, "chain", [None] * 5 + [b"x" * 32]), "digest"),
-        (lambda rows: replaced(rows, "chain", [None] * 5 + [b"x" * 32]), "metadata"),
-        (lambda rows: replaced(rows, "position", [7, 8, 9, 10, 11, 99]), "gap"),
-    ],
-)
-def test_verify_sees_tampering(log: SqliteLog, where: Path, change: Any, kind: str) -> None:
-    """A proof that cannot fail proves nothing."""
-    many_files(log, where, 3)
-    assert verify(where).ok
-    rewrite(where, change)
-
-    assert kind in kinds(where)
-
-
-def test_verify_sees_a_lost_tail(log: SqliteLog, where: Path) -> None:
-    """What is missing at the end leaves no hole to be seen; the table's position tells."""
-    many_files(log, where, 3)
-    table = Table.open(where)
-    table.commit([], removed=table.files()[2:])
-
-    assert kinds(where) == {"end"}
-
-
-def test_verify_sees_a_lost_file(log: SqliteLog, where: Path) -> None:
-    """Disks and people lose files."""
-    many_files(log, where, 3)
-    (where / Table.open(where).files()[1].path).unlink()
-
-    assert {"unreadable", "gap"} <= kinds(where)
-
-
-def test_verify_sees_a_damaged_file(log: SqliteLog, where: Path) -> None:
-    """A flipped bit on a disk is an answer of `verify`, not a traceback."""
-    many_files(log, where, 3)
-    path = where / Table.open(where).files()[1].path
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-    assert "unreadable" in kinds(where)
-
-
-def test_verify_lists_a_bounded_number_of_problems(log: SqliteLog, where: Path) -> None:
-    """A million missing rows are one sentence, not a million."""
-    fill(log, 1000)
-    archivist = Archivist(log, where)
-    archivist.drain()
-    table = archivist.table
-    rows = pq.read_table(where / table.files()[0].path, partitioning=None)
-    rows = rows.filter(pa.array([i % 2 == 0 for i in range(rows.num_rows)]))
-    rows = rows.add_column(0, "log", pa.repeat("events", rows.num_rows))
-    rows = rows.add_column(1, "partition", pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows))
-    table.commit([table.write(rows.cast(SCHEMA))], removed=table.files())
-    found = verify(where)
-
-    assert len(found.problems) == 100
-    assert found.problems_more > 300

@@ -125,8 +125,10 @@ class Archivist:
     def step(self) -> int:
         """Archive at most one segment of each log in one commit; the rows archived.
 
-        0 means that nothing was left. Whenever another archivist commits first, it goes on
-        from there. Raises ArchiveGap, LogRewound, ArchiveFailed, and what the log raises.
+        0 means that nothing was left. Each step with rows is a commit and a file: on a quiet log
+        step now and then, or when much is `waiting`. Whenever another archivist commits first,
+        it goes on from there. Raises ArchiveGap, LogRewound, ArchiveFailed, and what the log
+        raises.
         """
         for _ in range(RACES_MAX):
             self.table.refresh()
@@ -136,6 +138,10 @@ class Archivist:
                 self.refused += 1
                 self._chains.clear()
         raise ArchiveFailed(self.table.location, f"others were quicker {RACES_MAX} times in a row")
+
+    def waiting(self) -> int:
+        """Events that the log has and the archive, as of the version loaded, has not."""
+        return self.log.end() - self._next("events")
 
     def drain(self) -> int:
         """Step until nothing is left; the rows archived."""

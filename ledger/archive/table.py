@@ -32,6 +32,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from ledger.archive.errors import ArchiveFailed, ArchiveForeign, ArchiveMissing, short
+from ledger.archive.mend import mend
 from ledger.archive.rows import PARTITION_BY, SCHEMA, LogName
 
 LOG_ID = "ledger.log_id"
@@ -110,12 +111,17 @@ class Table:
     def open_or_create(
         cls, location: str | Path, log_id: str, options: dict[str, str] | None = None
     ) -> Table:
-        """The archive of the log `log_id`, made if it is not there.
+        """The archive of the log `log_id`, made if it is not there, mended after a power cut.
 
         Raises ArchiveForeign when it holds another log, ArchiveFailed when it cannot be made.
         """
+        root = local_root(str(location))
         try:
+            if root is not None:
+                mend(root)
             table = cls.open(location, options)
+        except OSError as problem:
+            raise ArchiveFailed(str(location), short(problem)) from problem
         except ArchiveMissing:
             table = cls._create(str(location), log_id, options)
         if table.log_id != log_id:
@@ -125,7 +131,11 @@ class Table:
     @classmethod
     def _create(cls, where: str, log_id: str, options: dict[str, str] | None) -> Table:
         root = local_root(where)
-        configuration = {LOG_ID: log_id, "delta.dataSkippingStatsColumns": ",".join(_STATISTICS)}
+        configuration = {
+            LOG_ID: log_id,
+            "delta.dataSkippingStatsColumns": ",".join(_STATISTICS),
+            "delta.logRetentionDuration": "interval 2 days",  # The proof is in the rows.
+        }
         try:
             DeltaTable.create(
                 str(root) if root else where,
@@ -326,13 +336,12 @@ class Table:
         return target.stat().st_size
 
     def _settle_log(self) -> None:
-        """Make the commits up to the version loaded durable."""
+        """Make the commit loaded durable, and the checkpoint that may have come with it."""
         if self.root is not None:
             log = self.root / "_delta_log"
-            entry = log / f"{self.version:020}.json"
-            if entry.exists():
-                _sync(entry)
-            _sync(log)
+            for entry in (*log.glob(f"{self.version:020}*"), log / "_last_checkpoint", log):
+                if entry.exists():
+                    _sync(entry)
 
 
 def _sync(path: Path) -> None:
