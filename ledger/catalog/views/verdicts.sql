@@ -19,6 +19,7 @@
 --   findings: how many findings it carries
 --   orders: how many orders rules gave
 --   quiet: the orders that are quiet from here on
+--   recalls: the holders asked to give idle leases back
 --   refusal: why the event cannot follow what came before; NULL: it can
 --   policy: digest of the policy it was judged under
 --   version: version of the deciding code
@@ -32,7 +33,8 @@ with parsed as (
                    "retry_ms": "BIGINT", "instead": "VARCHAR"},
         "would": {"reason": "VARCHAR", "limit": "VARCHAR"},
         "lease": {"lease": "VARCHAR", "holder": "VARCHAR", "ttl_ms": "BIGINT"},
-        "findings": ["JSON"], "orders": ["JSON"], "quiet": ["VARCHAR"]}') as v
+        "findings": ["JSON"], "orders": ["JSON"], "quiet": ["VARCHAR"],
+        "recalls": ["VARCHAR"]}') as v
     from _verdicts)
 select position as pos, "offset", run, agent, v.about as about, at_ms, decision,
        v.denial.reason as reason, v.denial.limit as limit_name,
@@ -41,7 +43,8 @@ select position as pos, "offset", run, agent, v.about as about, at_ms, decision,
        v.denial.instead as instead, v.would.reason as would_reason, v.would.limit as would_limit,
        v.lease.lease as lease, v.lease.holder as holder, v.lease.ttl_ms as ttl_ms,
        coalesce(len(v.findings), 0) as findings, coalesce(len(v.orders), 0) as orders,
-       coalesce(v.quiet, []) as quiet, refused as refusal, v.policy as policy,
+       coalesce(v.quiet, []) as quiet, coalesce(v.recalls, []) as recalls,
+       refused as refusal, v.policy as policy,
        coalesce(v.version, 0) as version, coalesce(v.generation, 0) as generation, payload,
        "partition"
 from parsed
