@@ -24,6 +24,7 @@ from ledger.archive.table import Table
 from ledger.archive.verify import verify
 from ledger.catalog import Catalog
 from ledger.log.sqlite import SqliteLog
+from ledger.wire import reader
 from tests.bench.core import Fleet
 
 Figure = dict[str, Any]
@@ -75,17 +76,26 @@ def figures() -> Iterator[Figure]:
 
 
 def _figures(folder: Path) -> Iterator[Figure]:
+    read = reader()
     log, json_bytes = _filled(folder / "ledger.db")
-    drained, proved, merged = [], [], []
+    decoded, drained, proved, merged = [], [], [], []
+    values = [row.value for row in log.read(0, EVENTS)]
     for number in range(ROUNDS):
         where = folder / f"archive-{number}"
+        decoded.append(_timed(lambda: [None for value in values if not read(value)]))
         drained.append(_timed(Archivist(log, where).drain))
         written = sum(file.bytes for file in Table.open(where).files())
         proved.append(_timed(lambda at=where: _prove(at)))  # type: ignore[misc]
         merged.append(_timed(lambda at=where: compact(at, files_min=ALL)))  # type: ignore[misc]
         _prove(where)
     log.close()
-    yield _rate("archive_events_per_s", drained, verified=True)
+    base, _ = (median(part) for part in zip(*decoded, strict=True))
+    rate = _rate("archive_events_per_s", drained, verified=True)
+    rate |= {
+        "baseline": round(EVENTS / base), "baseline_is": "decoding alone",
+        "ratio": round(rate["value"] * base / EVENTS, 3),
+    }  # fmt: skip
+    yield rate
     yield _rate("archive_verify_events_per_s", proved)
     yield _rate("archive_compact_events_per_s", merged)
     packed = sum(file.bytes for file in Table.open(where).files())
