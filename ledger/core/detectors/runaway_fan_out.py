@@ -6,10 +6,11 @@ What it sees
     Places promised to a lease count as taken.
 Why it matters
     Each child costs a context window and may spawn its own; the bill grows with the tree,
-    not with the task. An agent that goes on asking after `run.spawns_refused_max` refusals
+    not with the task. A fleet that goes on asking after `run.spawns_refused_max` refusals
     is not listening: that is critical.
 What it ignores
-    A wide batch that drains: finished children do not count as open.
+    A wide batch that drains: finished children do not count as open. An agent that waits as
+    long as its refusal said before it asks again: of these, three refusals count.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from ledger.core.state import Agent, Run
 from ledger.core.verdicts import SPAWNS, Denial, Severity
 
 NAME = "runaway_fan_out"
+PATIENT_MAX = 3
+
+REFUSED, PATIENT, LAST_MS = range(3)
+# The memory of an agent is [how often it was refused, how often after it had waited as told,
+# when last]; that of a run how many refusals count.
 
 
 def room(run: Run, agent: Agent) -> tuple[int, Denial | None]:
@@ -76,8 +82,8 @@ def _requested(
 
 
 def _refused(run: Run, agent: Agent, denial: Denial, slot: int) -> Signal:
-    refused = (agent.memory[slot] or 0) + 1
-    in_run = (run.memory[slot] or 0) + 1
+    refused = 1 if agent.memory[slot] is None else agent.memory[slot][REFUSED] + 1
+    in_run = (run.memory[slot] or 0) + _counts(run, agent, denial, slot)
     severity: Severity = "critical" if in_run >= run.limits.spawns_refused_max else "warning"
     level = refused.bit_length() + (32 if severity == "critical" else 0)
     return Signal(
@@ -96,6 +102,19 @@ def _refused(run: Run, agent: Agent, denial: Denial, slot: int) -> Signal:
         },
         denial=denial,
     )
+
+
+def _waited(run: Run, agent: Agent, denial: Denial, slot: int) -> bool:
+    """Did the agent wait since its last refusal as long as it was told?"""
+    memory = agent.memory[slot]
+    told = memory is not None and denial.retry_ms > 0
+    return told and run.now_ms - memory[LAST_MS] >= denial.retry_ms
+
+
+def _counts(run: Run, agent: Agent, denial: Denial, slot: int) -> bool:
+    """Is this refusal a sign that nobody listens? Waiting for a place is none, for long."""
+    patient = _waited(run, agent, denial, slot)
+    return not patient or agent.memory[slot][PATIENT] < PATIENT_MAX
 
 
 def _started(run: Run, parent: Agent, event: AgentStarted, slot: int, rule: Rule) -> Signal | None:
@@ -133,9 +152,13 @@ def _ended(run: Run, agent: Agent, event: AgentEnded, slot: int, rule: Rule) -> 
 
 def _remember(run: Run, agent: Agent, event: SpawnRequested, slot: int, offset: int) -> None:
     """Count the refusals; `room` is asked before the event changes the tree."""
-    if room(run, agent)[1] is not None:
-        agent.memory[slot] = (agent.memory[slot] or 0) + 1
-        run.memory[slot] = (run.memory[slot] or 0) + 1
+    denial = room(run, agent)[1]
+    if denial is None:
+        return
+    patient = _waited(run, agent, denial, slot)
+    run.memory[slot] = (run.memory[slot] or 0) + _counts(run, agent, denial, slot)
+    memory = agent.memory[slot] or [0, 0, 0]
+    agent.memory[slot] = [memory[REFUSED] + 1, memory[PATIENT] + patient, run.now_ms]
 
 
 DECIDES = {SpawnRequested: _requested, AgentStarted: _started, AgentEnded: _ended}
