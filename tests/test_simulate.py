@@ -82,7 +82,7 @@ def test_a_healthy_fleet_is_not_disturbed(scenario: Scenario, seed: int) -> None
     assert watched.killed_at_ms is None
     assert watched.outcome == alone.outcome == "succeeded", watched.command
     if not scenario.limit:
-        assert watched.microdollars == alone.microdollars
+        assert watched.microdollars == alone.microdollars, watched.command
         assert watched.tool_calls == alone.tool_calls
 
 
@@ -203,6 +203,25 @@ def test_under_the_ledger_a_cap_is_a_cap(scenario: str, unit: str, limit: int) -
 
         assert getattr(report, unit) <= limit, report.command
         assert getattr(simulate(scenario, seed), unit) > limit
+
+
+def test_under_a_cap_that_all_want_at_once_what_fits_is_done() -> None:
+    """Three calls of 12 cents fit into 45: leases that lie idle must not keep the third out."""
+    for seed in range(12):
+        report = simulate("cap_of_45_cents", seed, DEFAULT)
+
+        assert report.microdollars == 360_000, report.command
+        assert report.calls_refused == 2
+
+
+def test_a_lead_that_waits_for_its_turn_is_never_killed() -> None:
+    """It asks a hundred times, each time after waiting as it was told: that is listening."""
+    for latch_ms in (5, 500):
+        report = simulate("waits_for_a_place", 1, DEFAULT, latch_ms=latch_ms)
+
+        assert report.spawns_refused > DEFAULT.run.spawns_refused_max
+        assert report.killed_at_ms is None
+        assert report.agents_spawned == 20
 
 
 def test_a_killed_parent_takes_its_child_along() -> None:

@@ -124,8 +124,12 @@ class Purse:
     def _got(self, wish: Wish) -> None:
         if self._covers(wish.need):
             self._try(wish)
-        else:
-            self._by_name(wish)
+            return
+        # What is too small for one act must not lie here while others are short for the same
+        # reason: five callers with half of what is left each would all wait for all.
+        self.short_until_ms = self._now_ms() + SHORT_MS
+        self.give_back()
+        self._by_name(wish)
 
     def _by_name(self, wish: Wish) -> None:
         sent_ms, verdict = self._now_ms(), wish.named()

@@ -146,7 +146,6 @@ def _spender(tokens: int) -> Behaviour:
     incident="anthropics/claude-code #68110",
     speaks=("runaway_fan_out", "duplicated_work"),
     limit="run.agents_live_max",
-    killed=True,
     task="Document the public API.",
 )
 def fan_out_48(me: Me) -> Script:

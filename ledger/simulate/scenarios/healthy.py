@@ -35,6 +35,22 @@ def wide_batch(me: Me) -> Script:
     yield from turns(me, 1)
 
 
+@healthy(
+    "a lead with 20 tasks asks again, as it is told to, until a place is free",
+    may=("runaway_fan_out",),
+    limit="agent.open_children_max",
+    task="Transcribe the interviews.",
+)
+def waits_for_a_place(me: Me) -> Script:
+    """Who heeds `retry_ms` is listening, however often he is refused."""
+    for number in range(20):
+        task = f"Transcribe interview {number} of 20."
+        spawn = Spawn(worker(5, "transcribe"), role="typist", task=task)
+        while (denial := (yield spawn).denied) is not None and denial.retry_ms:
+            yield Think(denial.retry_ms)
+    yield Wait()
+
+
 _TOPICS = (
     "history of the method since its first paper",
     "benchmarks that others have published with figures",
