@@ -144,7 +144,7 @@ def _admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
         left_s = until - time.monotonic()
         if not 0 < decision.retry_ms <= RETRY_MS_MAX or left_s <= 0:
             break
-        engine.recall(agent.run)  # Others of this process may hold what is short here.
+        # Units are lent out, and were recalled by this answer: some may be back soon.
         yield from _wait(agent, Waiter(), min(left_s, decision.retry_ms / 1000))
     return decision, None
 

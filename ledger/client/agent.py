@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ledger.client import admission, drafts, leases
 from ledger.client.admission import Wish
@@ -193,12 +193,12 @@ class Agent:
     def _finish(self, outcome: Outcome, error: str) -> None:
         """Record the end; a joined agent ends elsewhere."""
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         drive(self._begin(), self._engine.queue.pump)
         self._entered()
         return self
 
-    async def __aenter__(self) -> Agent:
+    async def __aenter__(self) -> Self:
         await adrive(self._begin())
         self._entered()
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ledger.client import admission, drafts, leases
 from ledger.client.admission import Wish
@@ -58,13 +58,13 @@ class ToolCall:
         self._result = frozen(value, self._agent.run.capture)
         return value
 
-    def __enter__(self) -> ToolCall:
+    def __enter__(self) -> Self:
         if not self._quick():
             drive(self._slow(), self._engine.queue.pump)
         self._agent.calls[self.id] = self
         return self
 
-    async def __aenter__(self) -> ToolCall:
+    async def __aenter__(self) -> Self:
         if not self._quick():
             await adrive(self._slow())
         self.task = this_task()
@@ -197,13 +197,13 @@ class ModelCall:
         }  # fmt: skip
         self._used = (sum(tokens.values()), cost or 0)
 
-    def __enter__(self) -> ModelCall:
+    def __enter__(self) -> Self:
         if not self._quick():
             drive(self._slow(), self._engine.queue.pump)
         self._agent.calls[self.id] = self
         return self
 
-    async def __aenter__(self) -> ModelCall:
+    async def __aenter__(self) -> Self:
         if not self._quick():
             await adrive(self._slow())
         self.task = this_task()

@@ -55,7 +55,7 @@ class Engine:
         )  # fmt: skip
         self.verdicts = Verdicts(
             log, self.runs, on_order=self._rule_order,
-            on_unclaimed=lambda verdict: admission.unclaimed(self, verdict),
+            on_unclaimed=lambda verdict: admission.unclaimed(self, verdict), on_recall=self._recall,
         )  # fmt: skip
         self.orders = Orders(log, self.runs, self.queue)
         self.listener = Listener(
@@ -195,11 +195,6 @@ class Engine:
         for agent in tuple(run.agents.values()):
             leases.give_back(agent, self.queue)
 
-    def recall(self, run: LocalRun) -> None:
-        """Return what agents of this process hold in the run and do not use right now."""
-        for agent in tuple(run.agents.values()):
-            leases.give_back(agent, self.queue, idle_ns=50_000_000)
-
     def _forget_ended(self) -> None:
         if len(self.runs) > RUNS_ENDED_MAX:
             for id in [id for id, run in self.runs.items() if run.ended][:-RUNS_ENDED_MAX]:
@@ -218,6 +213,11 @@ class Engine:
         for run in tuple(self.runs.values()):
             for agent in tuple(run.agents.values()):
                 leases.give_back(agent, self.queue, idle_ns=leases.IDLE_NS)
+
+    def _recall(self, run: LocalRun, ids: tuple[str, ...]) -> None:
+        for agent in tuple(run.agents.values()):
+            if agent.lease is not None and agent.lease.id in ids:
+                leases.recall(agent, agent.lease.id, self.queue)
 
     def _rule_order(
         self, run: str, id: str, action: str, scope: str, agent: str, reason: str

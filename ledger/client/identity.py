@@ -170,8 +170,6 @@ def _id(value: str, what: str, text: str) -> str:
             text = unquote(text, errors="strict")
         except UnicodeDecodeError:
             raise BadIdentity(value, f"{what} is no UTF-8") from None
-        if any(not one.isprintable() for one in text):
-            raise BadIdentity(value, f"{what} holds characters that cannot be shown")
     if not 0 < len(text) <= _ID_MAX:
         raise BadIdentity(value, f"{what} has {len(text)} characters, it needs 1 to {_ID_MAX}")
     return text

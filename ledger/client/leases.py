@@ -31,6 +31,8 @@ SHARES = 8
 """A lease is asked for in eighths of what the policy allows; how many follows use."""
 IDLE_NS = 2_000_000_000
 """A lease that nothing was taken from for so long goes back: others may be short."""
+RECALL_IDLE_NS = 20_000_000
+"""A lease that is recalled and was not used for so long goes back whole."""
 REFUSED_NS = 1_000_000_000
 """How long no new lease is asked for after the judge had not enough to give."""
 
@@ -138,6 +140,23 @@ def give_back(agent: LocalAgent, queue: Queue, *, idle_ns: int = 0) -> bool:
         agent.share = max(1, agent.share // 2)
         _close(agent, lease, queue)
         return True
+
+
+def recall(agent: LocalAgent, lease_id: str, queue: Queue) -> None:
+    """Somebody is short of what this lease holds: return all of it, or, where it is in use right
+    now, half of what is left."""
+    if give_back(agent, queue, idle_ns=RECALL_IDLE_NS):
+        return
+    with agent.lock:
+        lease = agent.lease
+        if lease is None or lease.id != lease_id:
+            return
+        agent.share = max(1, agent.share // 2)
+        half = [units // 2 for units in lease.left]
+        lease.left = [units - back for units, back in zip(lease.left, half, strict=True)]
+        lease.few = [units // 4 for units in lease.left]
+        if any(half):
+            queue.put(agent.run.id, make, LeaseReturned, _returned(agent, lease.id, half, False))
 
 
 def _close(agent: LocalAgent, lease: HeldLease, queue: Queue) -> None:

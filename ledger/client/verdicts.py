@@ -56,9 +56,10 @@ class Verdicts:
         *,
         on_order: Callable[[str, str, str, str, str, str], object],
         on_unclaimed: Callable[[Verdict], object],
+        on_recall: Callable[[LocalRun, tuple[str, ...]], object],
     ) -> None:
         self._log, self._runs = log, runs
-        self._on_order, self._on_unclaimed = on_order, on_unclaimed
+        self._on_order, self._on_unclaimed, self._on_recall = on_order, on_unclaimed, on_recall
         self.start_over()
 
     def start_over(self) -> None:
@@ -142,6 +143,8 @@ class Verdicts:
             )
         for finding in verdict.findings:
             _heed(run, finding)
+        if verdict.recalls:
+            self._on_recall(run, verdict.recalls)
         with self._lock:
             asked = self._waiting.pop(verdict.offset, None)
             if asked is None and self._appending and len(self._early) < EARLY_MAX:

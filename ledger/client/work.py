@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ledger.client import drafts
 from ledger.client.answers import BadValue, Denied
@@ -96,11 +96,11 @@ class Handoff:
         self._result = value
         return value
 
-    def __enter__(self) -> Handoff:
+    def __enter__(self) -> Self:
         self.accept()
         return self
 
-    async def __aenter__(self) -> Handoff:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     def __exit__(
