@@ -134,6 +134,8 @@ def _admit(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[Answered]:
             lease = yield from _leased(engine, agent, wish)
             if lease is not None:
                 return Decision(True, lease=lease.id), lease
+            # What is left in its own lease may be what is missing for this act.
+            leases.give_back(agent, engine.queue)
         answer = yield from _by_name(engine, agent, wish)
         if answer.late:
             unclaimed(engine, answer.verdict)
