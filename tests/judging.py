@@ -20,6 +20,8 @@ from ledger.core.fold import apply_published, fold
 from ledger.core.shapes import Units
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
+from ledger.judge import Judge
+from ledger.judge.memory import Memory
 from ledger.judge.records import record_of
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import UnreadableEvent, decode_verdict, encode
@@ -171,3 +173,23 @@ def caught_up(log: SqliteLog) -> bool:
 def log_at(folder: Path) -> SqliteLog:
     """A new log in a folder."""
     return SqliteLog(folder / "ledger.db")
+
+
+def judge_all(judge: Judge) -> None:
+    """Let it judge until there is nothing left."""
+    assert judge.elected()
+    while memory_of(judge).next_offset < judge.log.end():
+        judge.step()
+
+
+def crash(judge: Judge) -> None:
+    """As `kill -9` leaves it: nothing settled, nothing written down."""
+    epoch = judge.epoch
+    judge._forget()
+    judge.log.resign(epoch)
+
+
+def memory_of(judge: Judge) -> Memory:
+    """What the judge holds."""
+    assert judge._term is not None
+    return judge._term.memory

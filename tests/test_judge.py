@@ -13,9 +13,8 @@ from ledger.core import policy
 from ledger.core.codec import dump_run
 from ledger.core.shapes import Units
 from ledger.core.verdicts import Denial, Verdict
-from ledger.judge import Judge, checkpoint, deadlines
+from ledger.judge import Judge, checkpoint
 from ledger.judge.checkpoint import MARKER
-from ledger.judge.memory import Memory
 from ledger.log import JudgeTooOld
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import decode, encode, encode_verdict
@@ -25,8 +24,11 @@ from tests.judging import (
     append,
     applied,
     caught_up,
+    crash,
     forms,
+    judge_all,
     log_at,
+    memory_of,
     plain,
     published,
     start,
@@ -42,25 +44,6 @@ def log(tmp_path: Path) -> Iterator[SqliteLog]:
     """An empty log."""
     with log_at(tmp_path) as log:
         yield log
-
-
-def judge_all(judge: Judge) -> None:
-    """Let it judge until there is nothing left."""
-    assert judge.elected()
-    while memory_of(judge).next_offset < judge.log.end():
-        judge.step()
-
-
-def crash(judge: Judge) -> None:
-    """As `kill -9` leaves it: nothing settled, nothing written down."""
-    epoch = judge.epoch
-    judge._forget()
-    judge.log.resign(epoch)
-
-
-def memory_of(judge: Judge) -> Memory:
-    assert judge._term is not None
-    return judge._term.memory
 
 
 def test_verdicts_are_those_of_a_plain_fold(log: SqliteLog) -> None:
@@ -181,7 +164,7 @@ def test_a_run_that_nobody_can_read_counts_as_ended(log: SqliteLog) -> None:
     offset, _ = append(log, ask, e.LeaseRequested(**{**dict(ask), "run": "new"}))
     judge_all(judge)
 
-    assert "run old counts as ended" in said[-1]
+    assert "1 runs count as ended, old the first" in said[-1]
     assert published(log)[offset].refusal == "run old has ended"
     assert published(log)[offset + 1].decision == "allow"
     judge.close()
@@ -345,27 +328,3 @@ def test_settling_leaves_nothing_to_do(log: SqliteLog) -> None:
     assert row.holder == ""
     assert found.next_offset == log.end()
     assert {run: state for run, state in found.states.items() if run != MARKER} == expected
-
-
-def test_a_deadline_is_asked_again_before_it_counts() -> None:
-    """Events move it later; the heap is brought up to date only when the old time comes."""
-    heap = deadlines.Deadlines()
-    heap.note("moved", 100)
-    heap.note("due", 100)
-    heap.note("later", 300)
-    moved = {"moved": 250, "due": 100, "later": 300}
-
-    assert heap.due(99, moved.__getitem__) == []
-    assert heap.due(150, moved.__getitem__) == ["due"]
-    assert heap.due(260, moved.__getitem__) == ["moved"]
-    assert heap.due(150 + deadlines.TICK_AGAIN_MS, moved.__getitem__) == ["later", "due"]
-
-
-def test_a_deadline_that_is_gone_is_forgotten() -> None:
-    """The run ended, or has no deadline: nothing to tick, and nothing kept."""
-    heap = deadlines.Deadlines()
-    heap.note("gone", 100)
-    heap.note("none", 0)
-
-    assert heap.due(100, lambda _: 0) == []
-    assert heap.next_ms() == 0

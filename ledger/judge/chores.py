@@ -25,6 +25,7 @@ LOOK_S = 1.0
 ARCHIVE_S = 1.0
 """How often the archivist is called while it finds nothing to do."""
 ARCHIVE_RETRY_S = 10.0
+TRIM_S = 5.0
 
 
 class Chores:
@@ -115,10 +116,13 @@ class Archiving:
         self._log.close()
 
     def _run(self) -> None:
+        trimmed_s = 0.0
         while not self._stop.is_set():
             try:
                 wait_s = 0.0 if self._archivist() else ARCHIVE_S
-                self._trim()
+                if time.monotonic() - trimmed_s > TRIM_S:
+                    self._trim()
+                    trimmed_s = time.monotonic()
             except LedgerError as problem:
                 self._say(f"archiving again in {ARCHIVE_RETRY_S:g} s: {problem}")
                 wait_s = ARCHIVE_RETRY_S

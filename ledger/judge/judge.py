@@ -18,6 +18,7 @@ from ledger.core.lifecycle import FOLD_VERSION
 from ledger.judge.checkpoint import Marker
 from ledger.judge.chores import Archiving
 from ledger.judge.process import gone, this_process
+from ledger.judge.restore import marker_of
 from ledger.judge.start import started
 from ledger.judge.term import Deposed, Term
 from ledger.log.bell import Bell
@@ -157,7 +158,7 @@ class Judge:
 
     def _kept(self) -> Marker:
         term = self._term
-        return Marker() if term is None else term.chores.kept
+        return marker_of(self.log) if term is None else term.chores.kept
 
     def _say(self, text: str) -> None:
         """Tell a person, but not the same thing all the time."""

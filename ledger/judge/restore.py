@@ -35,8 +35,7 @@ def restore(
     """
     rows = log.load_checkpoints().states
     decided = log.judge().next_offset
-    found = rows.pop(MARKER, None)
-    marker = Marker() if found is None else Marker(**from_json(found))
+    marker = _marker(rows)
     memory = Memory()
     _load_notes(memory, rows)
     stale = _load_runs(memory, rows, alive)
@@ -55,6 +54,16 @@ def restore(
     for run in memory.state.runs:
         memory.deadlines.note(run, next_deadline(memory.state, run))
     return memory, marker
+
+
+def marker_of(log: SqliteLog) -> Marker:
+    """From where on the checkpoints need the log, whoever judges. Reads all of them."""
+    return _marker(log.load_checkpoints().states)
+
+
+def _marker(rows: dict[str, bytes]) -> Marker:
+    found = rows.pop(MARKER, None)
+    return Marker() if found is None else Marker(**from_json(found))
 
 
 def _load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
@@ -109,9 +118,14 @@ def _fold_again(
             memory.apply(record, verdict)
             if isinstance(record.event, RunStarted) and record.offset < whole_from:
                 memory.state.runs.pop(run, None)
-    for run in sorted(stale - memory.state.runs.keys() - memory.state.ended.keys()):
-        say(f"run {run} counts as ended: this version cannot read it, and its start is trimmed")
+    lost = sorted(stale - memory.state.runs.keys() - memory.state.ended.keys())
+    for run in lost:
         memory.give_up(run)
+    if lost:
+        say(
+            f"{len(lost)} runs count as ended, {lost[0]} the first: this version cannot read "
+            "their checkpoints, and the log no longer holds their start"
+        )
 
 
 def _verdicts_whole_from(log: SqliteLog) -> int:

@@ -29,7 +29,10 @@ from ledger.wire import UnreadableEvent, encode, encode_verdict
 
 SOURCE = "judge"
 """The source of the events that a judge writes: ticks, and what the dead cannot say."""
-BATCH_ROWS_MAX = 2_000
+BATCH_ROWS = (64, 1_000)
+"""Rows of the first batch, and of one when much is waiting."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Where events are large, a batch holds about so much."""
 SILENT_S = 0.05
 """How long a place in the log may go unwritten when nothing was said."""
 FAILING_MAX = 100
@@ -99,6 +102,7 @@ class Term:
         self.heard_s = time.monotonic()
         self._say, self._stop, self._failing = say, stop, failing
         self.chores = Chores(log.path, epoch)
+        self._most = BATCH_ROWS[0]
         self._committed = self._committed_s = 0.0
         try:
             self._restore()
@@ -118,7 +122,7 @@ class Term:
         self.chores.pulse()
         if self.chores.deposed.is_set():
             raise Deposed
-        rows = self.log.read(self.memory.next_offset - 1, BATCH_ROWS_MAX)
+        rows = self.log.read(self.memory.next_offset - 1, self._most)
         said = Said(self.epoch)
         lost: list[str] = []
         try:
@@ -128,7 +132,7 @@ class Term:
             self._start_over(failed)
             return len(rows)
         now_s = time.monotonic()
-        if len(rows) < BATCH_ROWS_MAX or now_s - self._ticked_s > TICKS_LATE_S:
+        if len(rows) < self._most or now_s - self._ticked_s > TICKS_LATE_S:
             lost = self._own_events(said)
             self._ticked_s = now_s
         silent = self.memory.next_offset > self._committed
@@ -138,6 +142,7 @@ class Term:
             self.chores.forget(lost)
         if self.checkpointer.due():
             self._checkpoint()
+        self._most = _next_most(self._most, rows)
         return len(rows)
 
     def wait_s(self) -> float:
@@ -261,6 +266,15 @@ class Term:
                 self.chores.pulse()
         self._committed = self.memory.next_offset
         self._committed_s = time.monotonic()
+
+
+def _next_most(most: int, rows: list[Row]) -> int:
+    """Twice as many rows where all came that were asked for, fewer where they are large."""
+    least, limit = BATCH_ROWS
+    size = sum([len(row.value) for row in rows])
+    if size > BATCH_BYTES:
+        return max(1, len(rows) * BATCH_BYTES // size)
+    return min(2 * most, limit) if len(rows) == most else max(least, min(most, 2 * len(rows)))
 
 
 class _FoldFailed(Exception):
