@@ -36,7 +36,7 @@ def expected() -> Iterator[str]:
     for pattern in ("ledger/docs/*.md", "ledger/policies/*.toml", "queries/*.sql"):
         for path in ROOT.glob(pattern):
             yield f"ledger/{path.relative_to(ROOT).as_posix().removeprefix('ledger/')}"
-    yield "ledger/py.typed"
+    yield from ("ledger/py.typed", "ledger/topics.toml")
 
 
 def test_the_wheel_holds_what_the_checkout_holds(names: set[str]) -> None:

@@ -1,0 +1,127 @@
+"""Topics on a broker: creates what is missing, checks what there is, never deletes.
+
+What a newcomer would get wrong
+    `check` is for workers: one that read a topic without `LogAppendTime` would judge by the
+    clocks of clients. Nothing here changes a topic that there is; a person does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from ledger.errors import LedgerError
+from ledger.log.kafka_place import Place
+from ledger.topics import Topic, differences, wanted
+
+
+class KafkaUnreachable(LedgerError):
+    """No broker answers, or it refuses us."""
+
+    def __init__(self, bootstrap: str, problem: str) -> None:
+        super().__init__(bootstrap, problem)
+        self.bootstrap, self.problem = bootstrap, problem
+
+    def __str__(self) -> str:
+        return f"{self.bootstrap}: {self.problem}; is the broker up, and the address right?"
+
+
+class TopicsWrong(LedgerError):
+    """Topics are missing or not as they must be; `problems` says which, one sentence each."""
+
+    def __init__(self, prefix: str, problems: list[str]) -> None:
+        super().__init__(prefix, problems)
+        self.prefix, self.problems = prefix, problems
+
+    def __str__(self) -> str:
+        return f"the topics of {self.prefix!r} cannot be used: " + "; ".join(self.problems)
+
+
+async def apply(place: Place) -> tuple[list[str], list[str]]:
+    """Create the topics that are missing: (names created, differences of those there were).
+
+    Raises TopicsWrong where the broker refuses to create one, KafkaUnreachable.
+    """
+    topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
+    async with _admin(place) as admin:
+        there = await _there(admin, topics.values())
+        new = [topic for topic in topics.values() if topic.name not in there]
+        created = await _create(admin, place.prefix, new) if new else []
+        return created, _differences(topics.values(), there)
+
+
+async def check(place: Place) -> dict[str, Topic]:
+    """The topics as they are wanted. Raises TopicsWrong unless they are there and just so."""
+    topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
+    async with _admin(place) as admin:
+        there = await _there(admin, topics.values())
+    missing = [
+        f"{topic.name} is missing; create it with `ledger topics apply`"
+        for topic in topics.values()
+        if topic.name not in there
+    ]
+    if problems := missing + _differences(topics.values(), there):
+        raise TopicsWrong(place.prefix, problems)
+    return topics
+
+
+async def _create(admin: Any, prefix: str, new: list[Topic]) -> list[str]:
+    asked = [
+        NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=topic.settings)
+        for topic in new
+    ]
+    answer = await admin.create_topics(asked)
+    problems, created = [], []
+    for name, code, message in answer.topic_errors:
+        if code == 0:
+            created.append(name)
+        elif for_code(code) is not TopicAlreadyExistsError:  # Another was first: as good.
+            problems.append(f"{name} was not created: {message}")
+    if problems:
+        raise TopicsWrong(prefix, problems)
+    return created
+
+
+async def _there(admin: Any, topics: Iterable[Topic]) -> dict[str, dict[str, Any]]:
+    """Partitions, replicas and settings of those topics that there are."""
+    names = [topic.name for topic in topics]
+    found: dict[str, dict[str, Any]] = {
+        one["topic"]: {
+            "partitions": len(one["partitions"]),
+            "replication": min(len(part["replicas"]) for part in one["partitions"]),
+        }
+        for one in await admin.describe_topics(names)
+        if not one["error_code"]
+    }
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
+    if asked:
+        for answer in await admin.describe_configs(asked):
+            for _, _, _, name, entries in answer.resources:
+                found[name]["settings"] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+def _differences(topics: Iterable[Topic], there: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        problem
+        for topic in topics
+        if topic.name in there
+        for problem in differences(topic, **there[topic.name])
+    ]
+
+
+@asynccontextmanager
+async def _admin(place: Place) -> AsyncIterator[Any]:
+    admin = AIOKafkaAdminClient(**place.client())
+    try:
+        await admin.start()
+        yield admin
+    except KafkaError as problem:
+        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+    finally:
+        await admin.close()
