@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from ledger.client import admission, leases
-from ledger.client.answers import Decision, NotDurable
+from ledger.client.answers import Closed, Decision, NotDurable
 from ledger.client.listener import Listener
 from ledger.client.local import LocalAgent, LocalRun
 from ledger.client.lowlevel import Pledges
@@ -29,6 +29,7 @@ from ledger.client.source import new_source, tag
 from ledger.client.verdicts import Verdicts
 from ledger.client.waiter import drive
 from ledger.core.events import EVENT_TYPES
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
@@ -71,7 +72,7 @@ class Engine:
     def _fresh(self) -> None:
         self.tag = tag(self.source)
         self._numbers = itertools.count(1)
-        self._judge_wanted = False
+        self._registered = self._judge_wanted = False
         self._away_since_s = 0.0
         self._begin_lock = threading.Lock()
 
@@ -81,13 +82,23 @@ class Engine:
         """Be heard and hear: register this source and start listening. Cheap when done."""
         if self.listener.running:
             return
+        if self.closed:
+            raise Closed
         with self._begin_lock:
             if not self.listener.running:
                 self.verdicts.begin()
-                self.log.register_holder(self.source)
+                self._register()
                 self.listener.start(self.source)
                 for event in EVENT_TYPES:  # 10 ms now, that the first order would have to wait.
                     event.model_rebuild()
+
+    def _register(self) -> None:
+        """Say that this process is behind the source, so that it can be proved dead."""
+        try:
+            self.log.register_holder(self.source)
+        except LedgerError:
+            return  # The disk may be full; the chores try again, and recording goes on.
+        self._registered = True
 
     def start_over(self) -> None:
         """In a forked child: another source, with nothing of the parent's."""
@@ -210,6 +221,8 @@ class Engine:
             self._ensure()
 
     def _chores(self) -> None:
+        if not self._registered:
+            self._register()
         for run in tuple(self.runs.values()):
             for agent in tuple(run.agents.values()):
                 leases.give_back(agent, self.queue, idle_ns=leases.IDLE_NS)
