@@ -199,14 +199,19 @@ def _lease_returned(run: Run, agent: Agent, event: e.LeaseReturned, offset: int)
 
 
 def _holder_lost(run: Run, agent: Agent, event: e.HolderLost, offset: int) -> None:
-    for lease in tuple(run.leases.values()):
-        if lease.holder == event.holder:
-            drop_lease(run, lease)
-    agents = [a for a in run.agents.values() if a.source == event.holder and a.status == LIVE]
-    for lost in agents:
-        end_agent(run, lost)
-    gone = frozenset(a.id for a in agents)
-    for call_id in [c for c, call in run.calls.items() if call.agent in gone]:
+    """Its leases are over, and its agents, but for those that act in another process too."""
+    over = {lease.id: lease for lease in run.leases.values() if lease.holder == event.holder}
+    for lease in over.values():
+        drop_lease(run, lease)
+    gone = set()
+    for lost in run.agents.values():
+        if lost.source == event.holder and lost.status == LIVE:
+            if lost.leases:
+                lost.source = run.leases[lost.leases[0]].holder
+            else:
+                end_agent(run, lost)
+                gone.add(lost.id)
+    for call_id in [c for c, o in run.calls.items() if o.agent in gone or o.lease in over]:
         del run.calls[call_id]
     for order in run.orders.values():
         order.waiting.pop(event.holder, None)
