@@ -200,7 +200,7 @@ class Twin:
                 self._end(event.agent)
             case e.ToolCallStarted():
                 self._act(event.agent, event.lease, TOOL_CALLS)
-                self.calls[event.call] = InFlight(event.agent, "", 0, 0)
+                self.calls[event.call] = InFlight(event.agent, event.lease, 0, 0)
             case e.ModelCallStarted():
                 self._act(event.agent, event.lease, MODEL_CALLS, drop=False)
                 self.calls[event.call] = InFlight(
@@ -264,12 +264,22 @@ class Twin:
             self._close(lease_id)
 
     def _lost(self, holder: str) -> None:
-        for lease_id in [key for key, held in self.leases.items() if held.holder == holder]:
+        over = [key for key, held in self.leases.items() if held.holder == holder]
+        for lease_id in over:
             self._close(lease_id)
-        gone = {name for name, m in self.members.items() if m.source == holder and m.live}
+        gone = []
+        for name, member in self.members.items():
+            if member.live and member.source == holder:
+                others = [held.holder for held in self.leases.values() if held.agent == name]
+                if others:
+                    member.source = others[0]
+                else:
+                    gone.append(name)
         for name in gone:
             self._end(name)
-        self.calls = {key: call for key, call in self.calls.items() if call.agent not in gone}
+        for key, call in tuple(self.calls.items()):
+            if call.agent in gone or call.lease in over:
+                del self.calls[key]
 
     def _finish(self) -> None:
         self.over, self.ended_ms = True, self.now_ms
