@@ -34,11 +34,13 @@ def test_5_no_limit_is_exceeded_whatever_happens_to_the_processes(
 
 def test_5_the_limits_are_reached_by_who_pushes() -> None:
     """The law above is worth something only where the limits are met: here they all are."""
+    acts = (World.ask, World.exchange, World.call_tool, World.call_model, World.start, World.end)
+    pushing = [kind for kind, move in enumerate(MOVES) if move in acts]
     most = [0, 0, 0]
-    for seed in range(30):
+    for seed in range(20):
         dice, world = random.Random(seed), World()
-        for _ in range(400):
-            kind = dice.randrange(len(MOVES))
+        for _ in range(300):
+            kind = dice.choice(pushing)
             world.play((kind, dice.randrange(PROCESSES), dice.randrange(10), dice.randrange(10)))
             world.check()
             beings = world.beings.values()
