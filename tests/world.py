@@ -29,7 +29,7 @@ STEPS_MS = (*[1] * 94, 20, 20, 20, 90, 90, 300)
 CROWDED = policy.Policy(
     name="crowded",
     run=policy.RunLimits(
-        agents_max=9, agents_live_max=6, depth_max=3, tool_calls_max=9, model_calls_max=7,
+        agents_max=8, agents_live_max=5, depth_max=3, tool_calls_max=9, model_calls_max=7,
         tokens_max=1_000, microdollars_max=100_000, spawns_refused_max=1_000,
     ),
     agent=policy.AgentLimits(
