@@ -33,7 +33,8 @@ def expected() -> Iterator[str]:
     for folder, inside in (("ledger", "ledger"), ("processors", "ledger/processors")):
         for path in (ROOT / folder).rglob("*.py"):
             yield f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
-    for pattern in ("ledger/docs/*.md", "ledger/policies/*.toml", "queries/*.sql"):
+    data = ("ledger/docs/*.md", "ledger/policies/*.toml", "ledger/catalog/views/*.sql")
+    for pattern in (*data, "queries/*.sql"):
         for path in ROOT.glob(pattern):
             yield f"ledger/{path.relative_to(ROOT).as_posix().removeprefix('ledger/')}"
     yield from ("ledger/py.typed", "ledger/topics.toml")
