@@ -211,7 +211,8 @@ class Purse:
             low = now_ms >= held.renew_ms or held.left[unit] < held.few[unit]
             if low and not self.renewing:
                 self._renew(wish.need)
-            self.actor.stage.world.after(IDLE_MS, lambda: self._idle(held))
+            world = self.actor.stage.world
+            world.after(IDLE_MS, lambda: self._idle(held), only_if_awake=True)
         return held
 
     def _idle(self, held: Held) -> None:

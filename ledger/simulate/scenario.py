@@ -26,13 +26,17 @@ class UnknownScenario(LedgerError):
         return f"no scenario is called {self.name!r}; there are: {', '.join(self.known)}"
 
 
+DAY_MS = 86_400_000
+"""No scenario lasts longer: a script that a policy keeps from ever getting done is cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One fleet and how it behaves.
 
     `speaks` are the findings that must speak under the default policy, `may` those that may;
     all others must stay silent. `limit` is the policy field that must refuse something (empty:
-    none does). `asked` is how many agents the person wanted. The caps are the world's own end
+    none does); `killed`, whether the run or part of it must be. The caps are the world's own end
     of an unwatched run: the host dies, the account is empty, somebody comes back from lunch.
     """
 
@@ -49,7 +53,7 @@ class Scenario:
     operator: Behaviour | None = None
     agents_cap: int = 0
     microdollars_cap: int = 0
-    duration_cap_ms: int = 0
+    duration_cap_ms: int = DAY_MS
     task: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 

@@ -75,8 +75,7 @@ class Stage:
             person = Actor(self, Host("operator"), "operator", None, scenario.operator)
             self._operator = person
             world.after(0, lambda: person.go(None))
-        if scenario.duration_cap_ms:
-            world.after(scenario.duration_cap_ms, lambda: self.cut("cut_off"))
+        world.after(scenario.duration_cap_ms, lambda: self.cut("cut_off"), only_if_awake=True)
 
     def cut(self, outcome: str) -> None:
         """The world ends this run: the host is gone, and nobody writes what happened."""

@@ -56,18 +56,22 @@ class World:
         self.now_ms = start_ms
         self.state = State()
         self.offset = 0
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._entries = 0
+        self._due: list[tuple[int, int, bool, Callable[[], None]]] = []
+        self._entries = self._awake = 0
         self._deadlines: dict[str, int] = {}
         self._ticks: list[tuple[int, str]] = []
         self._out: deque[Step] = deque()
         if policy is not None:
             self.append(PolicyRecorded(run="policy", digest=policy.digest, text=policy.text))
 
-    def after(self, ms: int, do: Callable[[], None]) -> None:
-        """Do something in `ms` milliseconds; at the same time, first come first served."""
+    def after(self, ms: int, do: Callable[[], None], *, only_if_awake: bool = False) -> None:
+        """Do something in `ms` milliseconds; at the same time, first come first served.
+
+        `only_if_awake`: the world need not go on for that.
+        """
         self._entries += 1
-        heappush(self._due, (self.now_ms + ms, self._entries, do))
+        self._awake += not only_if_awake
+        heappush(self._due, (self.now_ms + ms, self._entries, only_if_awake, do))
 
     def append(self, event: Event) -> Verdict | None:
         """Write an event to the log; what the judge says of it."""
@@ -88,8 +92,9 @@ class World:
         Ticks go to `heed`: nobody waits for their verdicts.
         """
         due, out = self._due, self._out
-        while due:
-            at_ms, _, do = heappop(due)
+        while self._awake:
+            at_ms, _, only_if_awake, do = heappop(due)
+            self._awake -= not only_if_awake
             while self._ticks and self._tick(at_ms, heed):
                 yield from self._drain()
             self.now_ms = max(self.now_ms, at_ms)

@@ -46,7 +46,10 @@ def waits_for_a_place(me: Me) -> Script:
     for number in range(20):
         task = f"Transcribe interview {number} of 20."
         spawn = Spawn(worker(5, "transcribe"), role="typist", task=task)
-        while (denial := (yield spawn).denied) is not None and denial.retry_ms:
+        for _ in range(60):
+            denial = (yield spawn).denied
+            if denial is None or not denial.retry_ms:
+                break
             yield Think(denial.retry_ms)
     yield Wait()
 
@@ -108,6 +111,46 @@ def polling_job(me: Me) -> Script:
         yield CallTool("status", {"build": 12}, result=f"{100 * minute // 60} %", ms=300)
         yield Think(MINUTE)
     yield CallModel(output=100)
+
+
+@healthy(
+    "a job that stays queued for twenty looks, and then is done",
+    may=("repeated_step",),
+    limit="findings.repeated_step.deny_repeats",
+    task="Wait for the training run.",
+)
+def queued_job(me: Me) -> Script:
+    """No call tells this from a loop: it is refused, does something else as it is told to, and
+    may look again. What must not happen is that it never learns that the job is done."""
+    for _ in range(40):
+        done = me.now_ms > 20 * MINUTE
+        look = CallTool("status", {"job": 3}, result="done" if done else "queued", ms=300)
+        if (yield look).denied:
+            yield CallTool("read_log", {"at": me.now_ms}, result=me.now_ms)
+        elif done:
+            break
+        yield Think(MINUTE)
+    yield Produce("model")
+
+
+_TEMPLATE = (
+    "You are a careful researcher on a team. Find the most reliable sources about the topic "
+    "below, read them in full, and write down what they agree on, where they differ, and which "
+    "figures they give. Quote each source with its address. Do not guess. When you are done, "
+    "return a summary of at most two pages to the lead. The topic is {}."
+)
+
+
+@healthy(
+    "five researchers with one long prompt that differs in a word",
+    may=("duplicated_work",),
+    task="Compare sources of energy.",
+)
+def templated_tasks(me: Me) -> Script:
+    """Near fingerprints of long texts are close; nothing may be refused for that."""
+    for topic in ("solar power", "wind power", "tidal power", "nuclear power", "wood"):
+        yield Spawn(worker(6), role="researcher", task=_TEMPLATE.format(topic))
+    yield Wait()
 
 
 _STAGES = ("intake", "draft", "facts", "style", "law", "layout", "review", "publish")
