@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ledger.client.engine import Engine
     from ledger.client.local import LocalAgent
 
-FIRST_WAIT_S = 0.3
-"""Without an answer for so long, the judge is looked after."""
+LOOK_AFTER_S = 0.3
+"""Without an answer for so long, the judge is looked after, again and again."""
 RETRY_MS_MAX = 250
 """A denial that may lift sooner is waited for; a longer one is the agent's to decide."""
 RETRIES_MAX = 40
@@ -230,29 +230,33 @@ def _begin(
     came first."""
     grant = answer.verdict.lease
     assert grant is not None
-    try:
-        yield from held(engine, agent)
-    except (Killed, Denied):
-        unclaimed(engine, answer.verdict)
-        raise
-    if wish.build is not None:
-        engine.queue.put(agent.run.id, wish.build, grant.lease, *wish.rest)
+    begun = False
+    while not begun:
+        try:
+            yield from held(engine, agent)
+        except (Killed, Denied):
+            unclaimed(engine, answer.verdict)
+            raise
+        with agent.lock:  # As in `take`: nothing begins behind an order's receipt.
+            begun = not agent.bits & leases.HELD
+            if begun and wish.build is not None:
+                engine.queue.put(agent.run.id, wish.build, grant.lease, *wish.rest)
     return leases.single(grant, answer.sent_ns) if wish.unit == MODEL_CALLS else None
 
 
 def _asked(engine: Engine, agent: LocalAgent, waiter: Waiter) -> Steps[Any]:
     """Wait for the judge, and see that there is one. None when nobody answered in time; who was
     away a moment ago is not waited for as long again."""
-    wait_s = agent.run.policy.unreachable.wait_ms / 1000
-    first_s = min(FIRST_WAIT_S, wait_s)
-    answer = yield from _wait(agent, waiter, first_s)
-    if answer is None:
+    until = time.monotonic() + agent.run.policy.unreachable.wait_ms / 1000
+    while True:
+        left_s = until - time.monotonic()
+        answer = yield from _wait(agent, waiter, min(LOOK_AFTER_S, max(0.0, left_s)))
+        if answer is not None:
+            engine.reached()
+            return answer
         engine.want_judge()
-        if not engine.away:
-            answer = yield from _wait(agent, waiter, wait_s - first_s)
-    if answer is not None:
-        engine.reached()
-    return answer
+        if engine.away or left_s <= LOOK_AFTER_S:
+            return None
 
 
 def _wait(agent: LocalAgent, waiter: Waiter, timeout_s: float) -> Steps[Any]:

@@ -10,6 +10,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from contextvars import Token
 from types import TracebackType
@@ -31,6 +32,7 @@ from ledger.core import events as e
 from ledger.core.shapes import Contract, Mode, Units
 from ledger.core.state import KILL
 from ledger.core.verdicts import SPAWNS
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.client.engine import Engine
@@ -212,7 +214,7 @@ class Agent:
         if self._task is not None:
             local.tasks.append(self._task)
             if local.bits & KILL:
-                self._task.cancel()
+                self._task.cancel(local.order)
 
     def __exit__(
         self,
@@ -246,6 +248,8 @@ class Agent:
 
     def _exit(self, problem: BaseException | None) -> None:
         self._leave()
+        with contextlib.suppress(LedgerError):  # Leaving does not raise what the log does.
+            self._engine.peek()
         if self._generation == self._engine.generation:
             local = self._local
             local.handles -= 1

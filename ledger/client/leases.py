@@ -18,7 +18,7 @@ from ledger.client.queue import Build, Queue
 from ledger.client.waiter import Waiter
 from ledger.core.events import LeaseReturned
 from ledger.core.shapes import Units
-from ledger.core.state import KILL
+from ledger.core.state import KILL, PAUSE
 from ledger.core.verdicts import MICRODOLLARS, SPAWNS, TOKENS, UNITS, Grant, Verdict
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _clock = time.clock_gettime_ns
+HELD = KILL | PAUSE
+"""Bits of a latch under which nothing is begun."""
 SHARES = 8
 """A lease is asked for in eighths of what the policy allows; how many follows use."""
 IDLE_NS = 2_000_000_000
@@ -72,10 +74,11 @@ def take(
     `tokens` is -1 for what is no model call. Without `build` nothing is recorded here. A model
     call, and what is `pledged`, keeps the lease open until `settle`.
     """
-    # The record goes down under the lock, so that no return of the lease gets before it.
+    # The record goes down under the lock, so that no return of the lease gets before it, and no
+    # receipt of an order: who receipts takes the lock after the order's bits are set.
     with agent.lock:
         lease = agent.lease
-        if lease is None:
+        if lease is None or agent.bits & HELD:
             return None
         now = _clock(_BOOTTIME)
         left = lease.left

@@ -86,31 +86,35 @@ class Orders:
         ):
             return
         covered = run.in_scope(order.scope, order.agent)
+        # Counted before they are stopped: a task that is cancelled ends its calls.
+        receipt = _receipt(run, order, covered)
         for agent in covered:
             stop(agent)
-        if order.action != "resume" and not run.ended:
-            self._answer(run, order, covered)
-
-    def _answer(self, run: LocalRun, order: OrderGiven, covered: list[LocalAgent]) -> None:
-        """The receipt: from now on nobody here starts anything in the order's scope."""
-        if order.action == "kill":
-            for agent in covered:
+            if order.action == "kill":
                 give_back(agent, self._queue)
-        ids = {agent.id for agent in covered}
-        since = [end for end in tuple(run.ends) if end[0] >= order.at_ms and end[1] in ids]
-        fields = {
-            "order": order.order,
-            "agents_stopped": sum(1 for agent in covered if agent.handles),
-            "calls_in_flight": sum(len(agent.calls) for agent in covered),
-            "tokens_since": sum(end[2] for end in since),
-            "microdollars_since": sum(end[3] for end in since),
-        }
-        self._queue.put(run.id, make, OrderReceipted, fields)
+        if order.action != "resume" and not run.ended:
+            self._queue.put(run.id, make, OrderReceipted, receipt)
+
+
+def _receipt(run: LocalRun, order: OrderGiven, covered: list[LocalAgent]) -> dict[str, object]:
+    """From now on nobody here starts anything in the order's scope; what there is, and was
+    used since."""
+    ids = {agent.id for agent in covered}
+    since = [end for end in tuple(run.ends) if end[0] >= order.at_ms and end[1] in ids]
+    return {
+        "order": order.order,
+        "agents_stopped": sum(1 for agent in covered if agent.handles),
+        "calls_in_flight": sum(len(agent.calls) for agent in covered),
+        "tokens_since": sum(end[2] for end in since),
+        "microdollars_since": sum(end[3] for end in since),
+    }
 
 
 def stop(agent: LocalAgent) -> None:
     """Wake everybody of this agent who waits: for an answer, for the end of a pause, in a task."""
     killed = agent.bits & KILL
+    with agent.lock:
+        pass  # Whoever is about to begin an act has begun it, or sees the order.
     for waiter in tuple(agent.waiters):
         if killed or waiter.any_order:
             waiter.settle(killed_by(agent) if killed else True)
@@ -119,7 +123,7 @@ def stop(agent: LocalAgent) -> None:
     in_calls = [call.task for call in tuple(agent.calls.values())]
     for task in (*agent.tasks, *in_calls):
         if task is not None:
-            task.cancel()
+            task.cancel(agent.order)
 
 
 def killed_by(agent: LocalAgent) -> Killed:

@@ -18,17 +18,18 @@ KILLED = "killed by the ledger"
 class Task:
     """An asyncio task that acts for agents; `cancelled` while a kill wants it gone."""
 
-    __slots__ = ("__weakref__", "_delivered", "_loop", "_task", "cancelled")
+    __slots__ = ("__weakref__", "_delivered", "_loop", "_order", "_task", "cancelled")
 
     def __init__(self, task: Any) -> None:
         self._loop, self._task = task.get_loop(), weakref.ref(task)
         self.cancelled = self._delivered = False
+        self._order = ""
 
-    def cancel(self) -> None:
-        """Cancel it from any thread, once."""
-        if self.cancelled:
+    def cancel(self, order: str) -> None:
+        """Cancel it from any thread, once for each order, though it act for many agents."""
+        if order == self._order:
             return
-        self.cancelled = True
+        self._order, self.cancelled = order, True
         try:
             self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
