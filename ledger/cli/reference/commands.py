@@ -102,7 +102,7 @@ def _options(command: Any) -> str:
             continue
         names = ", ".join([*option.opts, *option.secondary_opts])
         if not option.is_flag:
-            names += f" {option.metavar or option.type.name.upper()}"
+            names += f" {option.metavar or option.name.upper()}"
         environment = f" (`{option.envvar}`)" if option.envvar else ""
         default = option.default
         known = default not in (None, False, (), []) and not callable(default)
