@@ -12,6 +12,6 @@ def main() -> None:
     try:
         from ledger.cli.app import app
 
-        app()
+        app(prog_name="ledger")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -37,7 +37,7 @@ class Root(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; global options count wherever they stand before `--`."""
-        return super().parse_args(ctx, _hoisted(args))
+        return super().parse_args(ctx, hoisted(args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; no traceback reaches a user."""
@@ -75,7 +75,7 @@ def _bug(problem: Exception) -> None:
     )
 
 
-def _hoisted(args: list[str]) -> list[str]:
+def hoisted(args: list[str]) -> list[str]:
     """The arguments with the global options first."""
     front: list[str] = []
     rest: list[str] = []
@@ -137,10 +137,12 @@ def everywhere(
 from ledger.cli import (  # noqa: E402 - they register themselves here.
     archive,
     ask,
+    demo,
     docs,
     imports,
     orders,
     policy,
+    replay,
     runs,
     schema,
     show,
@@ -150,7 +152,7 @@ from ledger.cli import (  # noqa: E402 - they register themselves here.
 )
 
 for _module in (
-    up, imports, runs, show, tail, orders, ask, simulate, policy, schema, archive,
+    up, demo, imports, runs, show, tail, orders, ask, replay, simulate, policy, schema, archive,
     docs,
 ):  # fmt: skip
     _module.register(app)

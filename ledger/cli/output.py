@@ -14,6 +14,7 @@ import decimal
 import json
 import math
 import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,12 +43,16 @@ class Form(Enum):
 
 
 class Column(NamedTuple):
-    """A column: its name for programs; how a table shows a value, where not as it is."""
+    """A column: its name for programs; how a table shows a value, where not as it is.
+
+    `right` aligns texts as numbers are; without `wrap` a terminal keeps a cell in one line.
+    """
 
     name: str
     show: Callable[[Any], str] | None = None
     style: Callable[[Any], str] | None = None
     wrap: bool = True
+    right: bool = False
 
 
 def form(as_json: bool, as_csv: bool) -> Form:
@@ -83,6 +88,32 @@ def say_marked(*parts: str | tuple[str, str]) -> None:
     from rich.text import Text
 
     console().print(Text.assemble(*[(safe(text), how) for text, how in pairs]))
+
+
+class StatusLine:
+    """One line on a terminal, drawn over itself; nothing anywhere else.
+
+    Call `clear` before anything else is printed.
+    """
+
+    def __init__(self) -> None:
+        self._on = on_terminal()
+        self._drawn = False
+
+    def draw(self, text: str) -> None:
+        """Show `text` in place of what was shown."""
+        if self._on:
+            wide = max(20, shutil.get_terminal_size().columns - 1)
+            sys.stdout.write(f"\r\x1b[K{safe(text)[:wide]}")
+            sys.stdout.flush()
+            self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            sys.stdout.write("\r\x1b[K")
+            sys.stdout.flush()
+            self._drawn = False
 
 
 def complain(line: str) -> None:
@@ -237,7 +268,7 @@ def _plain(columns: Sequence[Column], data: Sequence[Row]) -> None:
     """Aligned text, two spaces between columns, one line a row."""
     lines = [[safe(c.name) for c in columns], *_cells(columns, data)]
     widths = [max(map(width, cells)) for cells in zip(*lines, strict=True)]
-    right = [_numeric(data, index) for index in range(len(columns))]
+    right = [c.right or _numeric(data, index) for index, c in enumerate(columns)]
     for line in lines:
         cells = []
         for cell, wide, to_right in zip(line, widths, right, strict=True):
@@ -247,18 +278,18 @@ def _plain(columns: Sequence[Column], data: Sequence[Row]) -> None:
 
 
 def _drawn(columns: Sequence[Column], data: Sequence[Row]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, column in enumerate(columns):
-        justify = "right" if _numeric(data, index) else "left"
+        justify = "right" if column.right or _numeric(data, index) else "left"
         table.add_column(
             Text(safe(column.name)),
             justify=justify,  # type: ignore[arg-type]
             overflow="fold",
             no_wrap=not column.wrap,
+            min_width=width(column.name),
         )
     for row, cells in zip(data, _cells(columns, data), strict=True):
         styles = [c.style(v) if c.style else "" for c, v in zip(columns, row, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.cli.examples import example
-from ledger.cli.output import Csv, Form, Json, form, one_json, rows, say, say_marked
+from ledger.cli.output import Column, Csv, Form, Json, form, one_json, rows, say, say_marked
 from ledger.cli.place import place
 from ledger.cli.runs import style
 from ledger.cli.text import count, duration, money
@@ -89,7 +89,8 @@ def _draw(found: Comparison) -> None:
     say(f"{LABEL}; repeat it: {alone.command}")
     say()
     figures = [(name, *[_shown(name, value) for value in both]) for name, *both in _figures(found)]
-    rows(["", "left alone", "under the ledger"], figures, Form.TABLE)
+    both = [Column("left alone", right=True), Column("under the ledger", right=True)]
+    rows([Column(""), *both], figures, Form.TABLE)
     say()
     for finding in found.watched.findings[:FINDINGS_SHOWN]:
         say_marked(

@@ -63,7 +63,10 @@ class OrderTold:
 
 @dataclass(slots=True)
 class Told:
-    """A run and what its events say beyond the judge's state."""
+    """A run and what its events say beyond the judge's state.
+
+    Calls are counted here: a budget also counts as spent what a lost lease may have spent.
+    """
 
     run: Run
     started: e.RunStarted
@@ -76,7 +79,11 @@ class Told:
     findings: dict[tuple[str, str], tuple[Verdict, Finding]] = field(default_factory=dict)
     orders: dict[str, OrderTold] = field(default_factory=dict)
     denied: Counter[str] = field(default_factory=Counter)
+    tool_calls: Counter[str] = field(default_factory=Counter)
+    model_calls: Counter[str] = field(default_factory=Counter)
     refusals: int = 0
+    live_peak: int = 0
+    granted_after_kill: int = 0
     calls_failed: int = 0
     cost_unknown: int = 0
 
@@ -89,6 +96,10 @@ class Told:
     def of(self, agent: str) -> list[Finding]:
         """What was found of this agent, the worst first."""
         return [finding for _, finding in self.worst_first() if finding.subject == agent]
+
+    def calls(self, agent: str) -> int:
+        """Tool calls and model calls that the agent made."""
+        return self.tool_calls[agent] + self.model_calls[agent]
 
     def state(self, agent: Agent | None = None) -> str:
         """One word for an agent, or for the run."""
@@ -142,10 +153,13 @@ def spent(agent: Agent, unit: str) -> int:
 
 
 def left(agent: Agent) -> tuple[int, str]:
-    """What is left to the agent of its scarcest unit, in percent, and which unit that is."""
+    """What is left of the agent's scarcest unit, in percent, and which unit that is.
+
+    By its own limits and the contracts above it; what the run has left is said once, above.
+    """
     least, which = 100, ""
     for unit, name in enumerate(UNITS):
-        for budget in agent.chain:
+        for budget in agent.chain[:-1]:
             granted = budget.granted[unit]
             percent = max(0, budget.available(unit)) * 100 // granted if granted else 0
             if percent < least:
@@ -171,6 +185,7 @@ def _note(told: Told, record: Record, verdict: Verdict | None) -> None:
     """Keep what the judge's state does not."""
     event = record.event
     told.events += 1
+    told.live_peak = max(told.live_peak, told.run.live)
     if verdict is not None and verdict.refusal:
         told.refusals += 1
         return
@@ -190,6 +205,10 @@ def _note(told: Told, record: Record, verdict: Verdict | None) -> None:
             )  # fmt: skip
         case e.OrderReceipted() if event.order in told.orders:
             told.orders[event.order].receipts[event.source] = event
+        case e.ToolCallStarted():
+            told.tool_calls[event.agent] += 1
+        case e.ModelCallStarted():
+            told.model_calls[event.agent] += 1
         case e.ToolCallEnded() | e.ModelCallEnded():
             told.calls_failed += bool(event.error)
             told.cost_unknown += isinstance(event, e.ModelCallEnded) and not event.cost_known
@@ -198,6 +217,9 @@ def _note(told: Told, record: Record, verdict: Verdict | None) -> None:
 
 
 def _note_verdict(told: Told, verdict: Verdict) -> None:
+    # The run's latch is as the verdict left it: what a kill itself answers is no grant after it.
+    if verdict.lease is not None and told.run.latch & KILL and not verdict.orders:
+        told.granted_after_kill += 1
     if verdict.decision == "deny":
         told.denied[verdict.agent] += 1
     for finding in verdict.findings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.cli.examples import example
-from ledger.cli.output import complain, on_terminal, say
+from ledger.cli.output import StatusLine, complain, say
 from ledger.cli.place import place
 from ledger.cli.text import count, plural
 from ledger.errors import LedgerError
@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def up(
     context: typer.Context,
-    archive: Annotated[
-        bool, typer.Option("--archive-too/--no-archive", help="Archive, and trim the log.")
-    ] = True,
+    no_archive: Annotated[
+        bool, typer.Option("--no-archive", help="Judge only; archive nothing, trim nothing.")
+    ] = False,
 ) -> None:
     """Judge in the foreground, and archive; the log is made if it is missing.
 
@@ -47,8 +47,8 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with where.open_log(create=True) as log:
-        archivist = _archivist(log, where.archive) if archive else None
-        into = f", archive {where.archive}" if archive else ", no archive"
+        archivist = None if no_archive else _archivist(log, where.archive)
+        into = ", no archive" if no_archive else f", archive {where.archive}"
         say(f"ledger up: log {where.log}{into}")
         sys.stdout.flush()
         _judge(log, archivist, stop)
@@ -85,7 +85,7 @@ def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -
             continue  # The judge meets the same, and says so.
     judge.stop()
     thread.join()
-    status.clear()
+    status.line.clear()
     if failed:
         raise failed[0]
 
@@ -115,17 +115,15 @@ def _archiving(archivist: Archivist) -> Callable[[], int]:
 
 
 class _Status:
-    """One line on a terminal, drawn over itself; nothing anywhere else."""
+    """How much was recorded, judged and archived by now, in one line."""
 
     def __init__(self, log: SqliteLog) -> None:
         self._log = log
         self._end, self._at_s = log.end(), time.monotonic()
-        self._drawn = False
+        self.line = StatusLine()
 
     def draw(self, epoch: int) -> None:
-        """How much was recorded, judged and archived by now."""
-        if not on_terminal():
-            return
+        """Look, and show it."""
         end, now_s = self._log.end(), time.monotonic()
         rate = (end - self._end) / (now_s - self._at_s)
         self._end, self._at_s = end, now_s
@@ -133,12 +131,6 @@ class _Status:
         archived = self._log.meta("archived_offset")
         ahead = f", {count(end - archived)} not archived" if isinstance(archived, int) else ""
         role = f"judging (epoch {epoch})" if epoch else "standing by, another judges"
-        line = f"{role}: {count(end - 1)} events, {rate:,.0f}/s, {count(behind)} to judge{ahead}"
-        sys.stdout.write(f"\r\x1b[K{line}")
-        sys.stdout.flush()
-        self._drawn = True
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._drawn:
-            sys.stdout.write("\r\x1b[K")
+        self.line.draw(
+            f"{role}: {count(end - 1)} events, {rate:,.0f}/s, {count(behind)} to judge{ahead}"
+        )

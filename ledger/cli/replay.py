@@ -1,0 +1,105 @@
+"""`ledger replay`: fold again what was recorded, and compare with what was said then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.cli.asking import catalog, find_run, rows_of
+from ledger.cli.examples import example
+from ledger.cli.output import complain, one_json, say
+from ledger.cli.place import Place, place
+
+if TYPE_CHECKING:
+    from ledger.catalog import Catalog
+    from ledger.replay import Difference, ReplayReport
+
+EVENTS = """
+select "offset", append_ms, payload from events
+where payload is not null and ($run is null or run in ($run, 'policy')) order by "offset"
+"""
+VERDICTS = """
+select "offset", payload from verdicts
+where $run is null or run in ($run, 'policy') order by "offset", pos
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("replay", epilog=example("ledger replay last", "ledger replay --all --json"))(
+        replay_
+    )
+
+
+def replay_(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Argument(help="A run, or how its id begins; `last`: the latest.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every run.")] = False,
+    other_versions: Annotated[
+        bool, typer.Option("--other-versions", help="Compare also what other versions decided.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one object.")] = False,
+) -> None:
+    """Fold again what was recorded, and compare each verdict with the one that was published.
+
+    Exit 1 with the first that differs. What another version decided is applied, and counted.
+    """
+    from ledger.replay import facts
+
+    if (run is None) != everything:
+        raise typer.BadParameter("name a run, or say --all", param_hint="RUN")
+    where = place(context)
+    with catalog(where) as opened:
+        found = None if run is None else find_run(opened, run)
+        report = replay_run(opened, where, found, compare_all=other_versions)
+    if as_json:
+        one_json(facts(report))
+    else:
+        say(str(report))
+        if report.first is not None:
+            _complain(report.first)
+    if not report.equal:
+        raise typer.Exit(1)
+
+
+def replay_run(
+    opened: Catalog, where: Place, run: str | None, *, compare_all: bool = False
+) -> ReplayReport:
+    """Replay one run, or all (None), as far as it is judged."""
+    from ledger.replay import replay
+
+    asked = {"run": run}
+    until = _judged_until(where)
+    return replay(
+        _encoded(opened.sql(EVENTS, asked)),
+        _encoded(opened.sql(VERDICTS, asked)),
+        run=run or "",
+        compare_all=compare_all,
+        judged_until=until,
+    )
+
+
+def _encoded(answer: Any) -> Iterator[Any]:
+    """Rows whose last column becomes bytes again."""
+    for row in rows_of(answer):
+        yield (*row[:-1], row[-1].encode())
+
+
+def _judged_until(where: Place) -> int | None:
+    """The first offset that the judge has not looked at; None where only the archive is there."""
+    if not where.log.exists():
+        return None
+    with where.open_log() as log:
+        return log.judge().next_offset
+
+
+def _complain(first: Difference) -> None:
+    from ledger import wire
+
+    for name, verdict in (("then", first.recorded), ("now", first.ours)):
+        said = wire.encode_verdict(verdict).decode() if verdict is not None else "nothing"
+        complain(f"  {name:<5}{said}")
