@@ -30,6 +30,12 @@ QUICK = policy.Policy(
     name="quick", lease=policy.Leases(ttl_ms=300), memory=policy.Memory(linger_ms=200)
 )
 """Leases end and ended runs are forgotten while a test watches."""
+BRIEF = policy.Policy(
+    name="brief",
+    lease=policy.Leases(ttl_ms=100),
+    memory=policy.Memory(linger_ms=0),
+)
+"""Ended runs are forgotten at once."""
 
 
 def append(log: SqliteLog, *events: Event) -> list[int]:
@@ -68,10 +74,28 @@ class Fleet:
     def begin(self) -> None:
         """Start the runs."""
         for n in range(self.runs):
-            run = f"{self.source}-{n}"
-            start(self.log, run, self.source, self.pinned)
-            self.seqs[run], self.agents[run] = 1, ["lead"]
-            self.leases[run], self.calls[run] = [], []
+            start(self.log, self._new(f"{self.source}-{n}"), self.source, self.pinned)
+
+    def turn_over(self) -> None:
+        """End a run that is there, order one about, and start another under its orders."""
+        old = self.chance.choice(sorted(self.seqs))
+        self.seqs[old] += 1
+        new = self._new(f"{old}+")
+        append(
+            self.log,
+            e.OrderGiven(run=old, order=f"o{self.said}", action="pause"),
+            e.RunEnded(run=old, source=self.source, seq=self.seqs.pop(old)),
+            e.OrderGiven(run=new, order=f"o{self.said}", action="pause"),
+        )
+        if len(self.seqs) < 3 or self.chance.randrange(3):
+            start(self.log, new, self.source, self.pinned)
+        else:
+            del self.seqs[new]
+
+    def _new(self, run: str) -> str:
+        self.seqs[run], self.agents[run] = 1, ["lead"]
+        self.leases[run], self.calls[run] = [], []
+        return run
 
     def say(self, count: int) -> None:
         """Append `count` events in one transaction."""
@@ -112,7 +136,7 @@ class Fleet:
 def forms(state: State) -> dict[str, bytes | int]:
     """Everything that a state knows, in a form that can be compared."""
     known: dict[str, bytes | int] = {run: dump_run(held) for run, held in state.runs.items()}
-    known |= {f"ended {run}": at_ms for run, at_ms in state.ended.items()}
+    known |= {f"ended {n} {run}": at for n, (run, at) in enumerate(state.ended.items())}
     known |= {f"latched {run}": bits for run, bits in state.latched.items()}
     return known | {f"policy {digest}": 1 for digest in state.policies}
 

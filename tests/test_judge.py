@@ -19,6 +19,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import decode, encode, encode_verdict
 from tests.judging import (
+    BRIEF,
     QUICK,
     Fleet,
     append,
@@ -84,27 +85,31 @@ def test_what_was_published_is_applied_not_decided_anew(log: SqliteLog) -> None:
     second.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_judge_that_crashes_anywhere_leaves_nothing_to_guess(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Between any two slices of a checkpoint the file must hold enough for the next judge."""
     monkeypatch.setattr(checkpoint, "SLICE_S", 0.0)  # One run a slice.
     monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
-    fleet = Fleet(log, "s", seed=seed, runs=7, pinned=QUICK)
+    fleet = Fleet(log, "s", seed=seed, runs=7, pinned=BRIEF if seed % 2 else QUICK)
     fleet.begin()
-    log.append_order("nobody yet", encode(e.OrderGiven(run="nobody yet", order="o", action="kill")))
     for _ in range(6):
         judge = Judge(log)
         for _ in range(fleet.chance.randrange(1, 12)):
             fleet.say(fleet.chance.randrange(1, 30))
+            if not fleet.chance.randrange(4):
+                fleet.turn_over()
             judge.step()
         crash(judge)
+        if fleet.chance.randrange(2):
+            fleet.begin()  # Again, after some have ended.
     last = Judge(log)
     judge_all(last)
+    state, verdicts = plain(log)
 
-    assert forms(memory_of(last).state) == forms(plain(log)[0])
-    assert unsigned(published(log)) == plain(log)[1]
+    assert forms(memory_of(last).state) == forms(state)
+    assert unsigned(published(log)) == verdicts
     last.close()
 
 
@@ -170,6 +175,23 @@ def test_a_run_that_nobody_can_read_counts_as_ended(log: SqliteLog) -> None:
     judge.close()
 
 
+def test_a_run_whose_verdicts_are_trimmed_is_not_guessed_either(log: SqliteLog) -> None:
+    """Its events alone would give a history in which nobody ever answered."""
+    start(log, "old", "s")
+    append(log, e.LeaseRequested(run="old", agent="lead", source="s", seq=2, wants=WANTS))
+    judge = Judge(log)
+    judge_all(judge)
+    judge.close()
+    spoil_checkpoints(log)
+    assert log.trim(0, 10**9) == 1
+    judge = Judge(log, say=lambda _: None)
+    judge_all(judge)
+
+    assert memory_of(judge).state.runs == {}
+    assert list(memory_of(judge).state.ended) == ["old"]
+    judge.close()
+
+
 def spoil_checkpoints(log: SqliteLog) -> None:
     """Make them look as if another version had written them."""
     found = log.load_checkpoints()
@@ -231,6 +253,8 @@ def test_who_lost_the_judgeship_says_nothing_and_forgets(log: SqliteLog) -> None
     judge_all(frozen)
     with SqliteLog(log.path) as beside:
         other = Judge(beside)
+        assert frozen._term is not None
+        frozen._term.chores.close()  # Its heart stands still as well.
         beside.resign(frozen.epoch)  # As if it had been stale.
         assert other.elected()
         append(log, e.LeaseRequested(run="r", agent="lead", source="s", seq=2, wants=WANTS))

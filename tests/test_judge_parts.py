@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.judge import Judge, JudgeNotStarted, chores, deadlines, ensure, process
+from ledger.judge import Judge, JudgeNotStarted, checkpoint, chores, deadlines, ensure, process
 from ledger.judge.process import gone, this_process
+from ledger.judge.restore import marker_of
 from ledger.judge.start import LOG_BYTES_MAX
 from ledger.log.sqlite import SqliteLog
-from tests.judging import Fleet, caught_up, judge_all, log_at, memory_of, start
+from tests.judging import Fleet, caught_up, crash, judge_all, log_at, memory_of, start
 from tests.waiting import wait_for
 
 
@@ -55,6 +56,39 @@ def test_what_is_archived_and_checkpointed_is_trimmed(
     judge_all(judge)
 
     assert len(found.states) == 4  # Three runs and the marker.
+    assert memory_of(judge).state.runs.keys() == set(fleet.agents)
+    judge.close()
+
+
+def test_a_checkpoint_half_written_keeps_its_rows(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slices to come stand on older events; trimming by the newest slice would lose them."""
+    monkeypatch.setattr(checkpoint, "SLICE_S", 0.0)
+    monkeypatch.setattr(chores, "ARCHIVE_S", 0.01)
+    monkeypatch.setattr(chores, "TRIM_S", 0.0)
+    fleet = Fleet(log, "s", seed=7, runs=5)
+    fleet.begin()
+    fleet.say(50)
+    judge = Judge(log)
+    judge_all(judge)
+    judge.close()
+    kept = marker_of(log).offset
+    fleet.say(50)
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
+    judge = Judge(log)
+    judge_all(judge)  # With the first slice of many.
+    assert log.load_checkpoints().next_offset > kept
+    for name in ("offset", "verdict_pos"):
+        log.set_meta(f"archived_{name}", 10**9)
+    archiving = chores.Archiving(log.path, lambda: 0, judge._kept, print)
+    wait_for(lambda: log.start() > 1, what="a trim")
+    archiving.close()
+
+    assert log.start() == kept
+    crash(judge)
+    judge = Judge(log)
+    judge_all(judge)
     assert memory_of(judge).state.runs.keys() == set(fleet.agents)
     judge.close()
 

@@ -87,10 +87,8 @@ class Memory:
             self.policies[event.digest] = None
         if run in state.latched or (run in state.ended and run not in self.place):
             self.place[run] = offset
-        elif run in state.runs:
-            self.place.pop(run, None)
         while len(self.place) > len(state.ended) + len(state.latched):
-            # At its limit the state forgot its oldest note, and so do we.
+            # The run has started, or the state forgot its oldest tombstone, at its limit.
             oldest = next(r for r in self.place if r not in state.ended and r not in state.latched)
             del self.place[oldest]
             self.changed[oldest] = None

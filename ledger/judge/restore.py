@@ -51,6 +51,9 @@ def restore(
         memory.apply(record, verdict)
     last = log.read(decided - 2, 1)
     memory.advance(decided, last[0].append_ms if last and last[0].offset < decided else 0)
+    # A tombstone may have been ahead of its checkpoint's marker; the oldest is forgotten first.
+    ended = memory.state.ended
+    memory.state.ended = dict(sorted(ended.items(), key=lambda item: memory.place[item[0]]))
     for run in memory.state.runs:
         memory.deadlines.note(run, next_deadline(memory.state, run))
     return memory, marker
@@ -68,13 +71,8 @@ def _marker(rows: dict[str, bytes]) -> Marker:
 
 def _load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
     """Take everything that is no run out of `rows`: policies, ends, orders for runs to come."""
-    notes: list[tuple[int, str, dict[str, Any]]] = []
-    for key, row in list(rows.items()):
-        if row[:1] == b"{":
-            note = from_json(rows.pop(key))
-            notes.append((note.get("at", 0), key, note))
-    notes.sort(key=lambda note: note[0])  # In the order in which they are forgotten.
-    for place, key, note in notes:
+    for key in [key for key, row in rows.items() if row[:1] == b"{"]:
+        note: dict[str, Any] = from_json(rows.pop(key))
         if "policy" in note:
             memory.state.policies[key.removeprefix(POLICY)] = policy.from_text(note["policy"])
             continue
@@ -82,7 +80,7 @@ def _load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
             memory.state.ended[key] = note["ended"]
         else:
             memory.state.latched[key] = note["latched"]
-        memory.place[key] = place
+        memory.place[key] = note["at"]
 
 
 def _load_runs(memory: Memory, rows: Mapping[str, bytes], alive: Callable[[], object]) -> set[str]:
