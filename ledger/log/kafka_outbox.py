@@ -1,0 +1,143 @@
+"""Sends records to one partition in order, at once, and says when they are acknowledged.
+
+What a newcomer would get wrong
+    One batch is on its way at a time. An idle partition sends a record the moment it is put;
+    a busy one sends in the next batch all that was put meanwhile. So there is no lingering,
+    and batches grow with the load by themselves.
+    What failed once cannot go on: a later record would be there without the earlier one. The
+    box stays failed, and whoever holds it starts over from what the log has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from ledger.log.kafka_place import Place
+
+BATCH_BYTES = 900_000
+RECORD_BYTES_MAX = 4 * 2**20
+BACKLOG_MAX = 50_000
+"""Records that wait, past which `room` waits for some to be acknowledged."""
+
+
+class Letter(NamedTuple):
+    """One record to be sent."""
+
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class OutboxFailed(Exception):
+    """A record could not be written; nothing after it was. `problem` is why."""
+
+
+def producer(place: Place) -> Any:
+    """A producer for outboxes: acknowledged by all in-sync replicas, each record once.
+
+    It can be shared by any number of boxes, and is started and stopped by its owner.
+    """
+    return AIOKafkaProducer(
+        **place.client(),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=RECORD_BYTES_MAX,
+    )
+
+
+class Outbox:
+    """What is to be written to one partition. Belongs to one event loop; `close` ends it."""
+
+    def __init__(self, producer: Any, topic: str, partition: int) -> None:
+        self._producer, self._topic, self._partition = producer, topic, partition
+        self._letters: deque[Letter] = deque()
+        self._marks: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._put = self._acknowledged = 0
+        self._position = 0
+        self.failure: BaseException | None = None
+        self._task = asyncio.create_task(self._pump(), name=f"outbox {topic} {partition}")
+
+    def put(self, letter: Letter) -> None:
+        """Send the letter after all that were put before. Does not wait."""
+        self._letters.append(letter)
+        self._put += 1
+        self._wake.set()
+        if self._put - self._acknowledged > BACKLOG_MAX:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait while too much is on its way."""
+        await self._room.wait()
+
+    def mark(self) -> asyncio.Future[int]:
+        """Resolved once all that was put so far is acknowledged: the offset after the last of it.
+
+        0 when nothing was ever put. Fails with OutboxFailed.
+        """
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self.failure is not None:
+            found.set_exception(OutboxFailed(self.failure))
+            found.exception()  # Whoever asked may have gone.
+        elif self._put == self._acknowledged:
+            found.set_result(self._position)
+        else:
+            self._marks.append((self._put, found))
+        return found
+
+    def close(self) -> None:
+        """Send nothing more; what was not acknowledged may or may not have been written."""
+        self._task.cancel()
+        self._fail(asyncio.CancelledError())
+
+    async def _pump(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._letters:
+                    await self._send()
+        except Exception as problem:
+            self._fail(problem)
+
+    async def _send(self) -> None:
+        """Send one batch and wait for it."""
+        batch = self._producer.create_batch()
+        count = 0
+        while self._letters:
+            key, value, headers = self._letters[0]
+            if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+                break
+            self._letters.popleft()
+            count += 1
+        batch.close()
+        sent = await self._producer.send_batch(batch, self._topic, partition=self._partition)
+        base = (await sent).offset
+        before = self._acknowledged
+        self._acknowledged += count
+        self._position = base + count
+        while self._marks and self._marks[0][0] <= self._acknowledged:
+            upto, found = self._marks.popleft()
+            if not found.done():
+                found.set_result(base + upto - before)
+        if self._put - self._acknowledged <= BACKLOG_MAX // 2:
+            self._room.set()
+
+    def _fail(self, problem: BaseException) -> None:
+        self.failure = self.failure or problem
+        self._letters.clear()
+        self._room.set()
+        while self._marks:
+            _, found = self._marks.popleft()
+            if not found.done():
+                found.set_exception(OutboxFailed(problem))
+                found.exception()

@@ -1,0 +1,73 @@
+"""Reads a stretch of one partition: what a judge needs once, when it takes a partition over.
+
+What a newcomer would get wrong
+    Kafka's own marks of transactions take up offsets and are never handed out, so "the last
+    record was read" is no end: a stretch ends where the consumer's position has passed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError as NoPlace
+from aiokafka.errors import OffsetOutOfRangeError as OutOfRange
+
+from ledger.log.kafka_place import Place
+
+__all__ = ["NoPlace", "OutOfRange", "Reader"]
+
+FETCH_MS = 500
+RECORDS_MAX = 5_000
+
+
+class Reader:
+    """A consumer without a group; `async with` starts and stops it.
+
+    `committed` leaves out what transactions wrote that are open or were given up.
+    """
+
+    def __init__(self, place: Place, *, committed: bool = False) -> None:
+        self._consumer = AIOKafkaConsumer(
+            **place.client(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            max_partition_fetch_bytes=4 * 2**20,
+            fetch_max_wait_ms=50,
+        )
+
+    async def __aenter__(self) -> Reader:
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset that there is, and the next one to be written."""
+        where = TopicPartition(topic, partition)
+        begin = await self._consumer.beginning_offsets([where])
+        end = await self._consumer.end_offsets([where])
+        return begin[where], end[where]
+
+    async def read(
+        self, topic: str, partition: int, begin: int, end: int
+    ) -> AsyncIterator[list[Any]]:
+        """Everything from `begin` to before `end`, as lists of Kafka's records."""
+        if begin >= end:
+            return
+        where = TopicPartition(topic, partition)
+        self._consumer.assign([where])
+        self._consumer.seek(where, begin)
+        while await self._consumer.position(where) < end:
+            found = await self._consumer.getmany(
+                where, timeout_ms=FETCH_MS, max_records=RECORDS_MAX
+            )
+            for records in found.values():
+                if records[-1].offset < end:
+                    yield records
+                    continue
+                yield [record for record in records if record.offset < end]
