@@ -1,0 +1,257 @@
+"""The judge of a fleet: holds the partitions that the group gives it, each restored and fenced.
+
+What a newcomer would get wrong
+    The group says who shall judge a partition; being able to commit says who does. So whatever
+    goes wrong with a partition (fenced, a verdict that could not be written, a fold that failed)
+    has one answer: drop what is known of it and take it over again.
+    A rebalance gives most partitions back to whom they were taken from. They are settled, parked
+    with their memory, and go on if a checkpoint still works, which only an owner's does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from faust.types import TP
+
+from ledger.errors import LedgerError
+from ledger.log import JudgeTooOld
+from ledger.log.kafka_checkpoints import NotOwner
+from ledger.log.kafka_outbox import OutboxFailed
+from ledger.log.kafka_place import Place
+
+from .partition import FoldFailed, Partition
+from .takeover import take_over
+from .transport import Chunk
+
+PIECE_RECORDS = 256
+"""Folded at a stretch: about 2 ms, then others have their turn."""
+BEAT_S = 0.05
+"""How often ticks and checkpoints are looked at."""
+IDLE_S = 0.05
+"""A partition that got nothing for this long has read all; only then are deadlines looked at."""
+TICKS_LATE_S = 1.0
+"""... or, under load, after this long."""
+SETTLE_S = 4.0
+"""Settling may take so long; past it others have waited enough, and restore from before."""
+AGAIN_S = (0.1, 2.0)
+FAILING_MAX = 100
+"""So many records may make the fold fail before the partition is given up."""
+LOST = (NotOwner, OutboxFailed)
+
+
+class Judge:
+    """The `Holder` of the events topic: judges what it is assigned of `partitions`."""
+
+    def __init__(
+        self,
+        place: Place,
+        group: str,
+        partitions: int,
+        *,
+        say: Callable[[str], object] | None = None,
+    ) -> None:
+        self._place, self._group, self._partitions = place, group, partitions
+        self._topic = place.topic("events")
+        self._say = say or _to_stderr
+        self._held: dict[int, Partition] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._assigned: set[int] = set()
+        self._failing: dict[int, dict[int, str]] = {}
+        self.broken_partitions: dict[int, str] = {}
+        self.read_again: Callable[[TP], None] = lambda tp: None
+        self.give_up: Callable[[LedgerError], None] = lambda problem: None
+        self.judged = self.skipped = self.seeks = self.taken_over = self.lost = 0
+        self.take_over_s = 0.0
+
+    @property
+    def held(self) -> dict[int, Partition]:
+        """The partitions that are judged now, by number."""
+        return {number: one for number, one in self._held.items() if not one.parked}
+
+    async def judge(self, tp: TP, chunk: Chunk) -> None:
+        """Fold a chunk, in pieces; what is not what should come next is skipped or asked again."""
+        partition = self._held.get(tp.partition)
+        if tp.topic != self._topic or partition is None:
+            return
+        if chunk.start > partition.memory.next_offset:
+            self.seeks += 1
+            self.read_again(tp)
+            return
+        for begin in range(0, len(chunk.records), PIECE_RECORDS):
+            await partition.boxes.verdicts.room()
+            if partition.parked or not partition.held:
+                return
+            piece = chunk.records[begin : begin + PIECE_RECORDS]
+            try:
+                new = partition.fold(piece)
+            except FoldFailed as failed:
+                self._refuse_next_time(tp.partition, failed)
+                await self._start_over(partition, str(failed.reason))
+                return
+            self.judged += new
+            self.skipped += len(piece) - new
+            await asyncio.sleep(0)
+
+    # --- what the transport asks (`transport.Holder`) ---
+
+    def wants(self, tp: TP) -> int | None:
+        """The next offset; None while the partition is not held."""
+        partition = self._held.get(tp.partition)
+        if tp.topic != self._topic or partition is None or partition.parked:
+            return None
+        return partition.memory.next_offset
+
+    def broken(self, tp: TP, problem: Exception) -> None:
+        """The log does not go on where we are: looked at again, from the checkpoint."""
+        partition = self._held.get(tp.partition)
+        if partition is not None:
+            self._spawn(tp.partition, self._start_over(partition, str(problem)))
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """Drop what others have now, take over what is new, go on with what stayed."""
+        self._assigned = {tp.partition for tp in partitions if tp.topic == self._topic}
+        self.broken_partitions.clear()
+        gone = [one for number, one in self._held.items() if number not in self._assigned]
+        await asyncio.gather(*(self._drop(one) for one in gone))
+        for number in self._assigned:
+            self._spawn(number, self._hold(number))
+
+    async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
+        """Settle and park; drop without a word where others have them already."""
+        numbers = {tp.partition for tp in partitions if tp.topic == self._topic}
+        self._assigned -= numbers
+        self._cancel(numbers)
+        ours = [one for number, one in self._held.items() if number in numbers]
+        await asyncio.gather(*(self._drop(one) if lost else self._park(one) for one in ours))
+
+    async def stopping(self) -> None:
+        """Settle everything and let go."""
+        self._assigned.clear()
+        self._cancel(set(self._tasks))
+        ours = list(self._held.values())
+        await asyncio.gather(*(self._park(one) for one in ours))
+        await asyncio.gather(*(self._drop(one) for one in ours))
+
+    # --- one partition ---
+
+    async def _hold(self, number: int) -> None:
+        """Get the partition into our hands, however often that takes, and look after it."""
+        nap_s, longest_s = AGAIN_S
+        parked = self._held.get(number)
+        if parked is not None:
+            await self._revive(parked)
+        while number in self._assigned:
+            try:
+                if number not in self._held:
+                    await self._take(number)
+                await self._look_after(self._held[number])
+                return
+            except LOST as problem:
+                self.lost += 1
+                self._say(f"partition {number} is taken over again: {problem!r:.300}")
+                await self._drop(self._held.get(number))
+                await asyncio.sleep(nap_s)
+                nap_s = min(2 * nap_s, longest_s)
+            except JudgeTooOld as problem:
+                self.give_up(problem)
+                return
+            except LedgerError as problem:
+                self.broken_partitions[number] = str(problem)
+                self._say(str(problem))
+                return
+            except Exception as problem:
+                # A bug of ours. Whoever judges next may not have it: leave the partition.
+                self._say("".join(traceback.format_exception(problem)))
+                self.give_up(LedgerError(f"partition {number}: {problem!r}"))
+                return
+
+    async def _take(self, number: int) -> None:
+        began_s = time.monotonic()
+        failing = self._failing.setdefault(number, {})
+        partition = await take_over(
+            self._place, self._group, number, partitions=self._partitions, failing=failing
+        )
+        self._held[number] = partition
+        self.taken_over += 1
+        self.take_over_s = time.monotonic() - began_s
+
+    async def _revive(self, partition: Partition) -> None:
+        """Go on with what was parked, if we are still the owner."""
+        try:
+            await asyncio.wait_for(partition.checkpoint(), SETTLE_S)
+            partition.parked = False
+        except (*LOST, TimeoutError):
+            await self._drop(partition)
+
+    async def _look_after(self, partition: Partition) -> None:
+        """Ticks and checkpoints, until the partition is somebody else's business."""
+        ticked_s = time.monotonic()
+        while partition.held and not partition.parked:
+            await asyncio.sleep(BEAT_S)
+            failure = partition.failure()
+            if failure is not None:
+                raise OutboxFailed(failure)
+            now_s = time.monotonic()
+            idle = now_s - partition.fed_s > IDLE_S
+            if partition.caught_up and (idle or now_s - ticked_s > TICKS_LATE_S):
+                partition.tick(time.time_ns() // 1_000_000)
+                ticked_s = now_s
+            if partition.due():
+                await partition.checkpoint()
+
+    async def _park(self, partition: Partition) -> None:
+        partition.parked = True
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await partition.settle()
+                if partition.caught_up:
+                    await partition.checkpoint()
+        except (*LOST, TimeoutError) as problem:
+            self._say(f"partition {partition.number} is not settled: {problem!r:.300}")
+            await self._drop(partition)
+
+    async def _start_over(self, partition: Partition, why: str) -> None:
+        """Forget the partition, and take it over as if it came from another."""
+        self._say(f"partition {partition.number} is taken over again: {why}")
+        number = partition.number
+        task = self._tasks.get(number)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        await self._drop(partition)
+        if number in self._assigned:
+            self._spawn(number, self._hold(number))
+
+    async def _drop(self, partition: Partition | None) -> None:
+        if partition is None:
+            return
+        if self._held.get(partition.number) is partition:
+            del self._held[partition.number]
+        await partition.close()
+
+    def _refuse_next_time(self, number: int, failed: FoldFailed) -> None:
+        failing = self._failing.setdefault(number, {})
+        if len(failing) >= FAILING_MAX:
+            raise failed
+        failing[failed.offset] = failed.reason
+
+    def _spawn(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.get(number)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        self._tasks[number] = asyncio.create_task(work, name=f"judge of partition {number}")
+
+    def _cancel(self, numbers: set[int]) -> None:
+        for number in numbers:
+            task = self._tasks.pop(number, None)
+            if task is not None:
+                task.cancel()
+
+
+def _to_stderr(text: str) -> None:
+    print(f"ledger judge: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,284 @@
+"""One partition in the hands of its judge: folds chunks, says verdicts, writes checkpoints.
+
+What a newcomer would get wrong
+    Folding never waits: verdicts are put into an outbox that sends at once. So a piece of a
+    chunk is folded whole or not at all, and nothing else sees a state between.
+    Up to `decided` another judge has spoken: what it said is applied (PROTOCOLS 1), and only the
+    side letters (orders to clients, refusals) are sent again, since it may have died before.
+    A checkpoint is cut in slices and committed once all that was said up to its last slice is
+    acknowledged: a run in it may be ahead of the marker, and never ahead of what was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ledger.core.events import Event, OrderGiven, PolicyRecorded, Record, Ticked
+from ledger.core.fold import apply_published, next_deadline
+from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.state import State
+from ledger.core.verdicts import Verdict
+from ledger.judge.checkpoint import MARKER, Checkpointer
+from ledger.judge.checkpoint import Marker as Cut
+from ledger.judge.memory import Memory
+from ledger.log.kafka_checkpoints import Checkpoints
+from ledger.log.kafka_keys import partition_of
+from ledger.log.kafka_outbox import Letter, Outbox
+from ledger.wire import UnreadableEvent, decode, encode, encode_verdict
+
+from .marker import Marker, Proof, proof
+
+SOURCE = "judge"
+"""The source of the events and orders that a judge writes."""
+REASON_MAX = 2_048
+REFUSED_BYTES_MAX = 65_536
+"""Of what cannot be read so much is copied; the whole is at its offset."""
+
+
+class FoldFailed(Exception):
+    """The fold raised what it never should, at `offset`; the state may be half changed."""
+
+    def __init__(self, offset: int, problem: Exception) -> None:
+        at = traceback.extract_tb(problem.__traceback__)[-1]
+        where = f"{at.filename.rpartition('/')[2]}:{at.lineno}"
+        self.offset = offset
+        self.reason = f"{type(problem).__name__} {problem} ({where})"
+        super().__init__(offset, self.reason)
+
+
+class PartitionMemory(Memory):
+    """A judge's memory of one partition of Kafka, where the first offset is 0."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__()
+        self.state = State(partition)
+        self.next_offset = 0
+
+    def apply(self, record: Record, verdict: Verdict | None) -> None:
+        """As in the base, but offset 0 is a place too."""
+        run = record.event.run
+        if run not in self.state.runs and record.offset <= self.place.get(run, -1):
+            return
+        apply_published(self.state, record, verdict)
+        self._note(record.event, record.offset)
+
+    def watch(self) -> None:
+        """Note the deadlines of all runs; once, after restoring."""
+        for run in self.state.runs:
+            self.deadlines.note(run, next_deadline(self.state, run))
+
+
+class Boxes(NamedTuple):
+    """Where a judge writes: each to its own topic."""
+
+    verdicts: Outbox
+    control: Outbox
+    refused: Outbox
+    events: Outbox
+
+    def close(self) -> None:
+        """Send nothing more."""
+        for box in self:
+            box.close()
+
+
+class Partition:
+    """Partition `number` of `partitions`, restored. `held` until somebody calls `close`.
+
+    `failing` (offset to reason) are records that made the fold fail before.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        partitions: int,
+        memory: PartitionMemory,
+        marker: Marker,
+        published: dict[int, Verdict],
+        checkpoints: Checkpoints,
+        boxes: Boxes,
+        producer: Any,
+        failing: dict[int, str],
+    ) -> None:
+        self.number, self.memory, self.marker = number, memory, marker
+        self.held, self.parked = True, False
+        self.judged = self.refused = 0
+        self.checkpoint_s = 0.0
+        self._topic_partitions = partitions
+        self._published, self._decided = published, marker.decided
+        self._checkpoints, self.boxes, self._producer = checkpoints, boxes, producer
+        self._failing = failing
+        self._proof = marker.proof
+        self._checkpointer = Checkpointer(memory, Cut(marker.offset))
+        self._one_at_a_time = asyncio.Lock()
+        self.fed_s = time.monotonic()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was decided before us is applied."""
+        return self.memory.next_offset >= self._decided
+
+    def fold(self, records: Sequence[Any]) -> int:
+        """Fold what is new of these records; how many that were. Raises FoldFailed."""
+        memory = self.memory
+        begin = memory.next_offset
+        new = [record for record in records if record.offset >= begin]
+        if not new:
+            return 0
+        for record in new:
+            event = self._event(record)
+            if event is not None:
+                self._judge(Record(record.offset, record.timestamp, event))
+        memory.advance(new[-1].offset + 1, new[-1].timestamp)
+        self._proof = proof(new[-1])
+        self.judged += len(new)
+        self.fed_s = time.monotonic()
+        return len(new)
+
+    def tick(self, now_ms: int) -> None:
+        """Append a tick for every run whose deadline has come (ms of the wall clock)."""
+        for run in self.memory.due(now_ms):
+            self.boxes.events.put(Letter(run.encode(), encode(Ticked(run=run, source=SOURCE))))
+
+    def due(self) -> bool:
+        """Whether a checkpoint should be written."""
+        return self.held and self.caught_up and self._checkpointer.due()
+
+    def failure(self) -> BaseException | None:
+        """Why nothing more can be said; None while all is well."""
+        return next((box.failure for box in self.boxes if box.failure is not None), None)
+
+    async def settle(self) -> None:
+        """Return when all that was said is acknowledged. Raises OutboxFailed."""
+        for mark in self._marks():
+            await mark
+
+    async def checkpoint(self) -> None:
+        """Write what has changed. Raises NotOwner, OutboxFailed: then close, and start over."""
+        async with self._one_at_a_time:
+            began_s = time.monotonic()
+            await self._write_checkpoint()
+            self.checkpoint_s = time.monotonic() - began_s
+
+    async def close(self) -> None:
+        """Forget all. What was not acknowledged may or may not be in the log."""
+        self.held = False
+        self.boxes.close()
+        await self._checkpoints.close()
+        with suppress(Exception):
+            await asyncio.wait_for(self._producer.stop(), 2.0)
+
+    # --- fold ---
+
+    def _event(self, record: Any) -> Event | None:
+        """The event that a record is; what is none is refused."""
+        value = record.value
+        try:
+            if value is None:
+                raise UnreadableEvent("it has no value; an event is one JSON object")
+            event = decode(value)
+            self._check_key(record.key, event)
+        except UnreadableEvent as problem:
+            self._refuse(record, problem.reason)
+            return None
+        return event
+
+    def _check_key(self, key: bytes | None, event: Event) -> None:
+        if key != event.run.encode():
+            raise UnreadableEvent(
+                f"run: its key in the log is {key!r:.140}, it says {event.run!r:.140}"
+            )
+        if event.run in self.memory.state.runs or isinstance(event, PolicyRecorded):
+            return  # Policies are in every partition.
+        belongs = partition_of(key, self._topic_partitions)
+        if belongs != self.number:
+            raise UnreadableEvent(
+                f"partition: the key {key!r:.140} belongs to partition {belongs} of "
+                f"{self._topic_partitions} (murmur2), not to {self.number}"
+            )
+
+    def _judge(self, record: Record) -> None:
+        offset = record.offset
+        if offset < self._decided:
+            verdict = self._published.pop(offset, None)
+            self.memory.apply(record, verdict)
+            if verdict is not None:
+                self._order(verdict)
+            return
+        if offset in self._failing:
+            verdict = self._failed(record)
+            self.memory.apply(record, verdict)
+        else:
+            try:
+                verdict = self.memory.judge(record)
+            except Exception as problem:
+                raise FoldFailed(offset, problem) from problem
+        if verdict is not None:
+            verdict.generation = self.marker.generation
+            self.boxes.verdicts.put(Letter(verdict.run.encode(), encode_verdict(verdict)))
+            self._order(verdict)
+
+    def _failed(self, record: Record) -> Verdict:
+        event = record.event
+        return Verdict(
+            offset=record.offset, run=event.run, agent=event.agent, about=event.type,
+            at_ms=record.append_ms, version=FOLD_VERSION, partition=self.number,
+            refusal=f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX],
+        )  # fmt: skip
+
+    def _order(self, verdict: Verdict) -> None:
+        """Orders that a rule gave go to every client."""
+        for order in verdict.orders:
+            given = OrderGiven(
+                run=verdict.run, agent=order.agent, source=SOURCE, order=order.order,
+                action=order.action, scope=order.scope, reason=order.reason[:REASON_MAX],
+                by=SOURCE,
+            )  # fmt: skip
+            self.boxes.control.put(Letter(verdict.run.encode(), encode(given)))
+
+    def _refuse(self, record: Any, reason: str) -> None:
+        self.refused += 1
+        headers = (
+            ("reason", reason[:REASON_MAX].encode()),
+            ("topic", record.topic.encode()),
+            ("partition", str(record.partition).encode()),
+            ("offset", str(record.offset).encode()),
+        )
+        value = (record.value or b"")[:REFUSED_BYTES_MAX]
+        self.boxes.refused.put(Letter(record.key, value, headers))
+
+    # --- checkpoint ---
+
+    def _marks(self) -> list[Awaitable[int]]:
+        return [box.mark() for box in (self.boxes.verdicts, self.boxes.control, self.boxes.refused)]
+
+    async def _write_checkpoint(self) -> None:
+        memory, cutting = self.memory, self._checkpointer
+        cutting.begin(0)
+        marker = self.marker._replace(
+            offset=memory.next_offset, heard=self.marker.generation,
+            version=FOLD_VERSION, proof=Proof(*self._proof),
+        )  # fmt: skip
+        said, spent_s = self.boxes.verdicts.mark(), 0.0
+        marks, decided = self._marks(), memory.next_offset
+        while cutting.busy:
+            began_s = time.monotonic()
+            rows = cutting.slice()
+            spent_s += time.monotonic() - began_s
+            marks, decided = self._marks(), memory.next_offset
+            rows.pop(MARKER, None)
+            await self._checkpoints.write(rows)
+            await asyncio.sleep(0)
+        marker = marker._replace(pos=await said, decided=decided)
+        for mark in marks:
+            await mark
+        await self._checkpoints.write({MARKER: marker.row()})
+        await self._checkpoints.commit(marker.offset)
+        self.marker = marker
+        cutting.written({MARKER: b""}, spent_s)

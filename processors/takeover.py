@@ -1,0 +1,148 @@
+"""Takes a partition over: fences who had it, brings its state back, announces a generation.
+
+What a newcomer would get wrong
+    The order is the protocol (PROTOCOLS 1, 5). Fence first: nothing that the owner before us
+    commits after that counts. Claim the generation in a transaction: of two who take over at
+    once only one can. Announce it in the verdict log, and read that log up to the announcement:
+    what is found counts, and what an older generation says later counts for nobody.
+    Where to go on is the checkpoint's marker, never the group's offset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.verdicts import Verdict
+from ledger.errors import LedgerError
+from ledger.judge.checkpoint import MARKER
+from ledger.judge.restore import _load_notes, _load_runs
+from ledger.log import JudgeTooOld
+from ledger.log.kafka_checkpoints import Checkpoints
+from ledger.log.kafka_outbox import Letter, Outbox, producer
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_verdicts import ANNOUNCED, Published, announcement
+from ledger.wire import UnreadableEvent
+
+from .marker import Marker, proof
+from .partition import Boxes, Partition, PartitionMemory
+from .refold import fold_again
+
+
+class LogBroken(LedgerError):
+    """The events topic is not the one that was judged: cut off, trimmed too early, made anew."""
+
+    def __init__(self, topic: str, partition: int, problem: str) -> None:
+        super().__init__(topic, partition, problem)
+        self.topic, self.partition, self.problem = topic, partition, problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} partition {self.partition} is not judged: {self.problem}; "
+            "bring the events back, or start a new log under another prefix"
+        )
+
+
+async def take_over(
+    place: Place, group: str, number: int, *, partitions: int, failing: dict[int, str]
+) -> Partition:
+    """Partition `number`, restored and ours. The feed must go on from its `memory.next_offset`.
+
+    Raises NotOwner and OutboxFailed (try again), LogBroken, JudgeTooOld (do not).
+    """
+    checkpoints = Checkpoints(place, group, number)
+    sender: Any = None
+    boxes: Boxes | None = None
+    try:
+        await checkpoints.open()
+        rows: dict[str, bytes] = await checkpoints.load()
+        found = Marker.of(rows.pop(MARKER, None))
+        if found.version > FOLD_VERSION:
+            raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
+        async with Reader(place) as reader:
+            await _check_log(reader, place.topic("events"), number, found)
+            marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
+            await checkpoints.write({MARKER: marker.row()})
+            await checkpoints.commit(marker.offset)
+            sender = producer(place)
+            await sender.start()
+            boxes = _boxes(sender, place, number)
+            boxes.verdicts.put(
+                Letter(ANNOUNCED, announcement(marker.generation, version=FOLD_VERSION))
+            )
+            announced = await boxes.verdicts.mark()
+            published = await _published(reader, place.topic("verdicts"), number, marker, announced)
+            memory = await _memory(reader, place, number, rows, marker)
+        decided = max(marker.decided, max(published, default=-1) + 1)
+        return Partition(
+            number, partitions=partitions, memory=memory, marker=marker._replace(decided=decided),
+            published=published, checkpoints=checkpoints, boxes=boxes, producer=sender,
+            failing=failing,
+        )  # fmt: skip
+    except BaseException:
+        if boxes is not None:
+            boxes.close()
+        if sender is not None:
+            await sender.stop()
+        await checkpoints.close()
+        raise
+
+
+def _boxes(sender: Any, place: Place, number: int) -> Boxes:
+    return Boxes(
+        verdicts=Outbox(sender, place.topic("verdicts"), number),
+        control=Outbox(sender, place.topic("control"), 0),
+        refused=Outbox(sender, place.topic("refused"), 0),
+        events=Outbox(sender, place.topic("events"), number),
+    )
+
+
+async def _check_log(reader: Reader, topic: str, number: int, marker: Marker) -> None:
+    """Whether the log goes on where the checkpoint ends. Raises LogBroken."""
+    begin, end = await reader.bounds(topic, number)
+    if marker.offset < begin:
+        lost = f"offsets {marker.offset} to {begin - 1} are gone, and were never judged"
+        raise LogBroken(topic, number, lost)
+    if marker.offset > end:
+        lost = f"it ends at offset {end}, and up to {marker.offset - 1} was judged"
+        raise LogBroken(topic, number, lost)
+    at = marker.proof.offset
+    if at < begin:
+        return
+    async for records in reader.read(topic, number, at, at + 1):
+        if proof(records[0]) == marker.proof:
+            return
+    other = f"offset {at} is not what was judged there (unclean election, or made anew)"
+    raise LogBroken(topic, number, other)
+
+
+async def _published(
+    reader: Reader, topic: str, number: int, marker: Marker, end: int
+) -> dict[int, Verdict]:
+    """What was said after the checkpoint and counts, by the offset of its event."""
+    begin, _ = await reader.bounds(topic, number)
+    rule = Published(marker.heard)
+    found: dict[int, Verdict] = {}
+    async for records in reader.read(topic, number, max(begin, marker.pos), end):
+        for record in records:
+            try:
+                verdict = rule.take(record.key, record.value or b"")
+            except UnreadableEvent:
+                continue  # Nobody could act on it.
+            if verdict is not None:
+                found[verdict.offset] = verdict
+    return found
+
+
+async def _memory(
+    reader: Reader, place: Place, number: int, rows: dict[str, bytes], marker: Marker
+) -> PartitionMemory:
+    memory = PartitionMemory(number)
+    _load_notes(memory, rows)
+    stale = _load_runs(memory, rows, lambda: None)
+    memory.advance(marker.offset, 0)
+    if stale:
+        await fold_again(reader, place, memory, stale, marker)
+    memory.watch()
+    return memory
