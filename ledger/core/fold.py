@@ -7,6 +7,8 @@ decided anew: `apply_published`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ledger.core import budget, detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import RECALL_RETRY_MS, admit, barred, recalls, wanted
@@ -39,6 +41,9 @@ _PLANS: dict[type[e.Event], Plan] = {
     )
     for cls in e.EVENT_TYPES
 }
+
+
+Published = Callable[[Verdict | None], Verdict | None]
 
 
 def fold(state: State, record: Record) -> Verdict | None:
@@ -75,13 +80,16 @@ def apply_published(state: State, record: Record, verdict: Verdict | None) -> No
     _apply(state, run, agent, record, event, plan, last, published)
 
 
-def compare(state: State, record: Record, published: Verdict | None) -> Verdict | None:
-    """Decide as `fold` would, but apply what was published; gives what this code would say."""
+def compare(state: State, record: Record, published: Published) -> Verdict | None:
+    """Decide as `fold` would, but apply what was published; gives what this code would say.
+
+    `published` is asked for what was published, and told what this code would say.
+    """
     event = record.event
     run = state.runs.get(event.run)
     if run is None:
         verdict = judge_outside(state, record)
-        apply_outside(state, record, published)
+        apply_outside(state, record, published(verdict))
         return verdict
     last = _advance(run, record, event)
     if last < 0:
@@ -89,8 +97,10 @@ def compare(state: State, record: Record, published: Verdict | None) -> Verdict 
     plan = _PLANS[type(event)]
     agent = run.agents.get(event.agent)
     verdict = _decide(run, agent, record, event, plan, last)
-    published = _as_published("" if verdict is None else verdict.refusal, record, published)
-    _apply(state, run, agent, record, event, plan, last, published)
+    decided = published(verdict)
+    if decided is not verdict:
+        decided = _as_published("" if verdict is None else verdict.refusal, record, decided)
+    _apply(state, run, agent, record, event, plan, last, decided)
     return verdict
 
 
