@@ -29,6 +29,7 @@ from ledger.core.events import Event, Record
 from ledger.core.fold import fold
 from ledger.core.shapes import Contract, Units
 from ledger.core.state import State
+from ledger.replay import replay
 
 Figure = dict[str, Any]
 Row = tuple[int, int, bytes]
@@ -61,12 +62,14 @@ class Fleet:
     It knows the lease ids that the fold will give, because they are made of offsets.
     """
 
-    def __init__(self, agents: int, number: int = 0, *, spawns: bool = True) -> None:
+    def __init__(
+        self, agents: int, number: int = 0, *, spawns: bool = True, first_offset: int = 0
+    ) -> None:
         self.chance = random.Random(f"{agents} {number}")
         self.run = f"0199c2d1-7a00-7c3e-9d52-{number:012x}"
         self.names = [f"researcher-{n}" for n in range(agents)]
         self.spawns = 2 if spawns else 0
-        self.offset = 0
+        self.offset = first_offset
         self.now_ms = START_MS
         self.seqs = [0, 0, 0, 0]
         self.leases: dict[str, str] = {}
@@ -286,10 +289,41 @@ def _checkpoint_figures(state: State) -> Iterator[Figure]:
     yield {"figure": "checkpoint_bytes", "value": len(written[0]), "unit": "bytes"}
 
 
+def replay_figures() -> Iterator[Figure]:
+    """Ten runs of 10 agents, one after the other: folded again, every verdict compared."""
+    rows: list[Row] = [(0, START_MS, wire.encode(recorded_policy()))]
+    for number in range(10):
+        rows += islice(Fleet(10, number, first_offset=len(rows)).rows(), EVENTS_A_ROUND)
+    read, state, said = wire.reader(), State(0), []
+    for offset, append_ms, value in rows:
+        verdict = fold(state, Record(offset, append_ms, read(value)))
+        if verdict is not None:
+            verdict.generation = 3
+            said.append((offset, wire.encode_verdict(verdict)))
+    took = []
+    for _ in range(ROUNDS):
+        gc.collect()
+        start = time.thread_time_ns()
+        report = replay(rows, said)
+        took.append(time.thread_time_ns() - start)
+        if not report.equal or report.compared != len(said):
+            raise AssertionError(str(report))
+    yield {
+        "figure": "replay_events_per_s", "value": round(len(rows) / median(took) * 1e9),
+        "unit": "events/s", "verdicts_per_100_events": round(100 * len(said) / len(rows), 1),
+    }  # fmt: skip
+
+
+def recorded_policy() -> Event:
+    """The event that makes the policy known."""
+    return e.PolicyRecorded(run="policy", digest=WIDE.digest, text=WIDE.text)
+
+
 def figures() -> Iterator[Figure]:
     """Every figure of this module, each as soon as it is measured."""
     yield from fold_figures()
     yield from run_figures()
+    yield from replay_figures()
 
 
 if __name__ == "__main__":
