@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ledger.errors import LedgerError
 from ledger.judge.checkpoint import Marker
-from ledger.log import LogError
+from ledger.log import LogError, LogFull, LogLocked
 from ledger.log.sqlite import SqliteLog
 
 PULSE_S = 2.0
@@ -33,6 +33,8 @@ class Chores:
 
     `deposed` is set once another judges. `lost` are sources whose process has ended, and the
     end of the log when that was seen. `anyone` is False once no registered process is alive.
+    `problem` is what no trying again can help, such as a log that was removed: reading does not
+    notice that.
     """
 
     EVERY_S = 0.15
@@ -41,6 +43,7 @@ class Chores:
         self.deposed = threading.Event()
         self.lost: tuple[list[str], int] = ([], 0)
         self.anyone = True
+        self.problem: LogError | None = None
         self.kept = Marker()
         self._epoch = epoch
         self._log = SqliteLog(path, create=False)
@@ -72,8 +75,11 @@ class Chores:
                 if time.monotonic() - looked_s >= LOOK_S:
                     looked_s = time.monotonic()
                     self._look()
-            except LogError:
-                pass  # The judging thread meets the same, and says so.
+            except (LogFull, LogLocked):
+                pass  # It may pass, and the judging thread says so.
+            except LogError as problem:
+                self.problem = problem
+                self._log.ring("judge")
             self._stop.wait(self.EVERY_S)
 
     def _beat(self) -> None:

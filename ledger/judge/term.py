@@ -122,6 +122,8 @@ class Term:
         self.chores.pulse()
         if self.chores.deposed.is_set():
             raise Deposed
+        if self.chores.problem is not None:
+            raise self.chores.problem
         rows = self.log.read(self.memory.next_offset - 1, self._most)
         said = Said(self.epoch)
         lost: list[str] = []

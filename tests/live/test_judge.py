@@ -354,3 +354,33 @@ def test_a_full_disk_delays_verdicts_and_loses_none(log: SqliteLog) -> None:
         room = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, room)
         check(log)
+
+
+def test_a_judge_of_a_log_that_is_gone_ends(log: SqliteLog, tmp_path: Path) -> None:
+    """Somebody cleaned up the folder; a process that judges a deleted file helps nobody."""
+    with judge_process(log) as process:
+        os.rename(log.path, tmp_path / "elsewhere.db")
+        assert process.stderr is not None
+
+        assert process.wait(10) == 1
+        said = process.stderr.read().decode()
+        os.rename(tmp_path / "elsewhere.db", log.path)
+    assert "the file was removed or replaced while in use" in said
+    assert "Traceback" not in said
+
+
+def test_a_judge_of_a_damaged_log_ends(log: SqliteLog, tmp_path: Path) -> None:
+    """It says which file and what to do, and is not started in a loop that hides it."""
+    fleet = Fleet(log, "s", seed=8)
+    fleet.begin()
+    fleet.say(2_000)
+    damaged = tmp_path / "damaged.db"
+    log.tidy(0)
+    size = os.path.getsize(log.path)
+    damaged.write_bytes(Path(log.path).read_bytes()[:8192] + b"\x55" * (size - 8192))
+    command = [sys.executable, "-m", "ledger.judge", str(damaged), "--idle-s", "1"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+
+    assert ended.returncode == 1
+    assert f"{damaged}: the file is damaged" in ended.stderr
+    assert "Traceback" not in ended.stderr
