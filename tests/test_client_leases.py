@@ -146,7 +146,7 @@ def test_a_lease_is_renewed_before_it_is_used_up(tmp_path: Path) -> None:
         wants = [event.wants.tool_calls for event in of_type(led.log, e.LeaseRequested)]
         state = state_of(led, run.id)
 
-        assert wants[0] == 8
+        assert wants[0] == 16
         assert max(wants) == 64
         assert len(wants) < 15
         assert state.unadmitted == 0

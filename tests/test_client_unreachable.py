@@ -116,7 +116,7 @@ def test_a_lease_outlives_its_judge(tmp_path: Path) -> None:
 
         wait_for(work, 20, what="the end of the lease")
 
-        assert done == 8
+        assert done == 16
 
 
 def test_a_judge_that_comes_back_is_found_again(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ class HeldLease:
     def __init__(self, grant: Grant, sent_ns: int) -> None:
         self.id = grant.lease
         self.left = list(grant.units)
-        # A quarter left, or three tenths of its time: `low`, ask for more.
-        self.few = [units // 4 for units in grant.units]
+        # Half of it or less, or three tenths of its time are left: `low`, ask for more.
+        self.few = [units // 2 for units in grant.units]
         self.low = False
         self.ends_ns = sent_ns + grant.ttl_ms * 1_000_000
         self.renew_ns = sent_ns + grant.ttl_ms * 700_000
@@ -157,7 +157,7 @@ def recall(agent: LocalAgent, lease_id: str, queue: Queue) -> None:
         agent.share = max(1, agent.share // 2)
         half = [units // 2 for units in lease.left]
         lease.left = [units - back for units, back in zip(lease.left, half, strict=True)]
-        lease.few = [units // 4 for units in lease.left]
+        lease.few = [units // 2 for units in lease.left]
         if any(half):
             queue.put(agent.run.id, make, LeaseReturned, _returned(agent, lease.id, half, False))
 

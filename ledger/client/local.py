@@ -51,7 +51,7 @@ class LocalAgent:
         self.lease: HeldLease | None = None
         self.renewing: LeaseRequest | None = None
         self.denied_until_ns = 0
-        self.share = 1
+        self.share = 2
         self.handles = 0
         self.calls.clear()
         self.tasks.clear()

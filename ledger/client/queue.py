@@ -73,7 +73,8 @@ class Queue:
         self.unreadable = 0
         self.problem: LedgerError | None = None
         self._pumping = threading.Lock()
-        self._wake = threading.Event()
+        self._gate = threading.Lock()  # Held by whoever sleeps behind it; let go to wake him.
+        self._gate.acquire()
         self._asleep = False
         self._urgent = False
         self._retry_s = self._pause_s = 0.0
@@ -130,7 +131,11 @@ class Queue:
                 target=self._run, name=f"ledger-flush-{self.source}", daemon=True
             )
             self._thread.start()
-        self._wake.set()
+        self._asleep = False  # Once is enough, though it may take the thread a while to wake.
+        try:
+            self._gate.release()
+        except RuntimeError:
+            return  # It is open already.
 
     # --- waiting ---
 
@@ -157,7 +162,7 @@ class Queue:
             self.flush(timeout_s)
         self._size_max = 0  # `room` looks closer now.
         self._closed = True
-        self._wake.set()
+        self._rouse()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
@@ -274,14 +279,13 @@ class Queue:
 
     def _run(self) -> None:
         """The flushing thread."""
-        wake = self._wake
+        gate = self._gate
         while not self._closed:
             self._asleep = True
             if not self._entries and not self._encoded:
-                wake.wait(IDLE_S)
+                gate.acquire(timeout=IDLE_S)
             self._asleep = False
-            wake.clear()
             if not self._urgent and not self._closed:
-                wake.wait(LINGER_S)
+                gate.acquire(timeout=LINGER_S)
             if not self.pump(wait_s=1.0):
-                wake.wait(max(0.0, self._retry_s - time.monotonic()))
+                gate.acquire(timeout=max(0.0, self._retry_s - time.monotonic()))
