@@ -32,8 +32,27 @@ asked (missing, locked, foreign, full); 130 interrupted.
 """
 
 
+PANELS = {
+    "Run": "up demo import",
+    "Look": "runs show findings tail",
+    "Stop": "kill pause resume",
+    "Ask": "sql query",
+    "Prove": "replay simulate archive",
+    "Set up": "policy schema docs",
+}
+"""How the help groups the commands."""
+
+
 class Root(TyperGroup):
     """The group of all commands: moves global options to the front, and catches what goes wrong."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands in groups."""
+        for title, names in PANELS.items():
+            commands = [(name, self.commands[name]) for name in names.split()]
+            lines = [(f"{name:<9}", first_line(command)) for name, command in commands]
+            with formatter.section(title):
+                formatter.write_dl(lines)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; global options count wherever they stand before `--`."""
@@ -63,6 +82,12 @@ class Root(TyperGroup):
             _bug(problem)
             raise typer.Exit(1) from None
         return answer
+
+
+def first_line(command: Any) -> str:
+    """What a command does, in its first sentence."""
+    text = " ".join((command.help or "").split("\n\n")[0].split())
+    return text.partition(": ")[0].rstrip(".") + "."
 
 
 def _bug(problem: Exception) -> None:

@@ -8,10 +8,11 @@ import typer
 
 from ledger.cli.asking import catalog, find_run, rows_of
 from ledger.cli.examples import example
-from ledger.cli.output import Column, Csv, Form, Json, form, rows
+from ledger.cli.output import Column, Csv, Form, Json, form, on_terminal, rows
 from ledger.cli.place import place
 from ledger.cli.text import count, cut, duration, money, when
 
+UUID_CHARS = 36
 TASK_SHOWN = 48
 """Characters of a task that a table shows."""
 
@@ -68,6 +69,13 @@ def style(value: object) -> str:
     return STYLES.get(str(value), "")
 
 
+def shorter(run: str) -> str:
+    """A run's id: on a terminal a UUID by its first 13 characters, which is when it was made;
+    every command takes the beginning of an id. A pipe gets the whole."""
+    uuid = len(run) == UUID_CHARS and run[8:9] == "-" == run[13:14]
+    return run[:13] if uuid and on_terminal() else run
+
+
 def runs(
     context: typer.Context,
     limit: Limit = 20,
@@ -89,7 +97,7 @@ def runs(
 
 
 _RUN_COLUMNS = [
-    Column("run"), Column("state", style=style), Column("started", when),
+    Column("run", shorter), Column("state", style=style), Column("started", when),
     Column("took", duration), Column("agents"), Column("depth"), Column("calls", count),
     Column("tokens", count), Column("cost"), Column("denied"), Column("findings"), Column("task"),
 ]  # fmt: skip
@@ -144,6 +152,6 @@ def findings(
 
 
 _FINDING_COLUMNS = [
-    Column("at", when), Column("run"), Column("severity", style=style), Column("finding"),
+    Column("at", when), Column("run", shorter), Column("severity", style=style), Column("finding"),
     Column("subject"), Column("level"), Column("effect"), Column("mode"), Column("reason"),
 ]  # fmt: skip

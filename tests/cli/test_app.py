@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ledger as package
-from ledger.cli.app import hoisted
+from ledger.cli.app import PANELS, hoisted
 from ledger.cli.reference import commands
 from tests.cli.calling import ledger, process
 from tests.waiting import wait_for
@@ -26,6 +26,7 @@ def test_every_command_is_there() -> None:
     assert said.code == 0
     assert {line.split()[0] for line, _ in commands.walk()} == set(COMMANDS)
     assert not [name for name in COMMANDS if f"\n  {name} " not in said.out]
+    assert sorted(" ".join(PANELS.values()).split()) == sorted(COMMANDS)
 
 
 def test_help_says_the_exit_codes() -> None:

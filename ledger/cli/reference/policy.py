@@ -49,16 +49,18 @@ warning = "deny"
 UNREACHABLE = """
 ## When the ledger cannot be reached
 
-A client that gets no answer acts by this table; the first column is the kind of act.
-"The judge is down" is when nobody answers requests; "the log is out of reach" is when nothing can be written (a full disk, a lost mount).
+A client that gets no answer acts by this table.
+Judge down: requests are written and nobody answers them; the client starts a judge, or another takes over, within a second or two.
+Log out of reach: nothing can be written (a full disk, a lost mount); what happened is kept in the bounded queue and written later.
+
+| act | with a lease in hand | no lease, judge down | no lease, log out of reach | how long | hard stop |
+| --- | --- | --- | --- | --- | --- |
+| spawn | leases hold no spawns unless `lease.spawns` says so | `unreachable.spawn`: {spawn} | the same | the answer is waited for `unreachable.wait_ms`: {wait_ms:,} ms | with `proceed`: `unreachable.proceed_ms` ({proceed_ms:,} ms) after the last answer |
+| tool call | goes on until the lease ends: `lease.ttl_ms` | `unreachable.tool_call`: {tool_call} | the same | the same | the same; with a lease: its end |
+| model call | goes on until the lease ends: `lease.ttl_ms` | `unreachable.model_call`: {model_call} | the same | the same | the same; with a lease: its end |
+
 What went on without an answer is recorded later and counted as unadmitted.
 Nothing goes on in the scope of a kill that is known.
-
-| act | lease in hand | no lease: judge down | no lease: log out of reach | for how long | hard stop |
-| --- | --- | --- | --- | --- | --- |
-| spawn | as the lease says, until it ends | `unreachable.spawn` = {spawn} | the same | after `wait_ms` = {wait_ms:,} ms | `proceed_ms` = {proceed_ms:,} ms |
-| tool call | as the lease says, until it ends | `unreachable.tool_call` = {tool_call} | the same | the same | the same |
-| model call | as the lease says, until it ends | `unreachable.model_call` = {model_call} | the same | the same | the same |
 """
 
 
