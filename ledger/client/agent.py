@@ -13,20 +13,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from contextvars import Token
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from ledger.client import admission, drafts, leases
 from ledger.client.admission import Wish
 from ledger.client.answers import Denied, Killed
 from ledger.client.calls import ModelCall, ToolCall
+from ledger.client.context import Context
 from ledger.client.identity import Identity, current
 from ledger.client.identity import step as step_var
 from ledger.client.local import LocalAgent
 from ledger.client.orders import killed_by
 from ledger.client.tasks import Task, this_task, was_cancelled_by_kill
 from ledger.client.values import a_name, an_id, failure, frozen, names, text
-from ledger.client.waiter import Steps, Waiter, adrive, drive
+from ledger.client.waiter import Steps, Waiter
 from ledger.client.work import Handoff, Plan
 from ledger.core import events as e
 from ledger.core.shapes import Contract, Mode, Units
@@ -43,7 +43,7 @@ SETTLING_S = 0.25
 Outcome = Literal["succeeded", "failed", "cancelled", "killed"]
 
 
-class Agent:
+class Agent(Context):
     """An agent of a run. Made by `Ledger.run`, `Ledger.join` and `Agent.spawn`."""
 
     def __init__(self, engine: Engine, local: LocalAgent) -> None:
@@ -187,23 +187,13 @@ class Agent:
 
     # --- coming and going ---
 
-    def _begin(self) -> Steps[None]:
+    def _slow(self) -> Steps[None]:
         """Admit and record the start; a joined agent has started elsewhere."""
         yield from admission.held(self._engine, self._local)
         self._local.handles += 1
 
     def _finish(self, outcome: Outcome, error: str) -> None:
         """Record the end; a joined agent ends elsewhere."""
-
-    def __enter__(self) -> Self:
-        drive(self._begin(), self._engine.queue.pump)
-        self._entered()
-        return self
-
-    async def __aenter__(self) -> Self:
-        await adrive(self._begin())
-        self._entered()
-        return self
 
     def _entered(self) -> None:
         local = self._local
@@ -216,38 +206,17 @@ class Agent:
             if local.bits & KILL:
                 self._task.cancel(local.order)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        try:
-            drive(self._settling(), self._engine.queue.pump)
-        finally:
-            self._exit(problem)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        try:
-            await adrive(self._settling())
-        finally:
-            self._exit(problem)
-
-    def _settling(self) -> Steps[None]:
+    def _settling(self) -> Steps[None] | None:
         """Wait for a lease that is on its way: the end of its agent would forfeit it."""
         request = self._local.renewing
-        if request is not None and self._generation == self._engine.generation:
-            waiter = Waiter()
-            request.join(waiter)
-            yield waiter, SETTLING_S
+        if request is None or self._generation != self._engine.generation:
+            return None
+        waiter = Waiter()
+        request.join(waiter)
+        return waiter.steps(SETTLING_S)
 
-    def _exit(self, problem: BaseException | None) -> None:
-        self._leave()
+    def _left(self, problem: BaseException | None) -> None:
+        self._put_back()
         with contextlib.suppress(LedgerError):  # Leaving does not raise what the log does.
             self._engine.peek()
         if self._generation == self._engine.generation:
@@ -260,7 +229,7 @@ class Agent:
         if self._is_our_cancellation(problem):
             raise killed_by(self._local) from None
 
-    def _leave(self) -> None:
+    def _put_back(self) -> None:
         if self._token is not None:
             try:
                 current.reset(self._token)
@@ -295,7 +264,7 @@ class Spawn(Agent):
         super().__init__(engine, LocalAgent(parent.run, id, (*parent.path, parent.id)))
         self._parent, self._fields = parent, fields
 
-    def _begin(self) -> Steps[None]:
+    def _slow(self) -> Steps[None]:
         parent, fields = self._parent, self._fields
         local = self._local = parent.run.agent(self._local.id, self._local.path)
         local.handles += 1
@@ -346,7 +315,7 @@ class Run(Agent):
         }  # fmt: skip
         self._put(drafts.make, e.OutcomeReported, fields)
 
-    def _begin(self) -> Steps[None]:
+    def _slow(self) -> Steps[None]:
         self._engine.begin()
         yield from admission.held(self._engine, self._local)
         self._engine.queue.room(self.run, must=True)

@@ -4,22 +4,23 @@ What a newcomer would get wrong
     The body runs only if the act was admitted; otherwise entering raises Denied or Killed.
     Leaving never raises: what went wrong in the body is recorded, and goes on its way.
     A call that was admitted before under its id (`Ledger.admit`) is not asked for again.
+    Where a full queue drops (`client.queue_full`), a call may be made and not recorded.
 """
 
 from __future__ import annotations
 
 import threading
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ledger.client import admission, drafts, leases
 from ledger.client.admission import Wish
 from ledger.client.answers import BadValue, Denied
+from ledger.client.context import Context
 from ledger.client.identity import step as step_var
 from ledger.client.orders import now_ms
 from ledger.client.tasks import Task, this_task
 from ledger.client.values import a_name, an_id, count, failure, frozen
-from ledger.client.waiter import Steps, adrive, drive
+from ledger.client.waiter import Steps
 from ledger.core.verdicts import MODEL_CALLS, TOOL_CALLS
 
 if TYPE_CHECKING:
@@ -28,27 +29,18 @@ if TYPE_CHECKING:
     from ledger.client.local import LocalAgent
 
 
-class ToolCall:
-    """One call of `tool` by an agent; `result` is recorded as a fingerprint."""
+class _Call(Context):
+    """What both kinds of calls have."""
 
     __slots__ = (
-        "_agent", "_args", "_engine", "_generation", "_more", "_result", "_silent", "_given",
-        "id", "task", "tool",
+        "_agent", "_engine", "_generation", "_given", "_result", "_silent", "id", "step", "task",
     )  # fmt: skip
 
-    def __init__(
-        self, engine: Engine, agent: LocalAgent, tool: str, args: Any,
-        call: str, step: str, retry_of: str,
-    ) -> None:  # fmt: skip
+    def __init__(self, engine: Engine, agent: LocalAgent, call: str, step: str) -> None:
         self._engine, self._agent = engine, agent
-        self.tool = an_id("tool", tool)
-        self._args = None if args is None else frozen(args, agent.run.capture)
         self._given = bool(call)
         self.id = an_id("call", call) if call else engine.name()
-        step = step or step_var.get()
-        self._more = None
-        if step or retry_of:
-            self._more = (a_name("step", step), a_name("retry_of", retry_of))
+        self.step = a_name("step", step or step_var.get())
         self._result: Any = None
         self._silent = False
         self.task: Task | None = None
@@ -58,27 +50,69 @@ class ToolCall:
         self._result = frozen(value, self._agent.run.capture)
         return value
 
-    def __enter__(self) -> Self:
-        if not self._quick():
-            drive(self._slow(), self._engine.queue.pump)
-        self._agent.calls[self.id] = self
-        return self
+    def _ready(self) -> bool:
+        """Whether the lease may be tried: no order holds the agent, no answer was given before.
 
-    async def __aenter__(self) -> Self:
-        if not self._quick():
-            await adrive(self._slow())
-        self.task = this_task()
-        self._agent.calls[self.id] = self
-        return self
-
-    def _quick(self) -> bool:
-        """From the lease, in microseconds; False where more is to be done."""
+        Raises QueueFull, Closed.
+        """
         engine, agent = self._engine, self._agent
         self._generation = engine.generation
         if engine.log.control_hint() != engine.orders.hint:
             engine.orders.look()
         self._silent = not engine.queue.room(agent.run.id)
-        if agent.bits or agent.denies or self._given:
+        return not agent.bits and not self._given
+
+    def _entered(self) -> None:
+        self.task = this_task()
+        self._agent.calls[self.id] = self
+
+    def _pledge(self, build: Any, rest: tuple[Any, ...]) -> Steps[Any]:
+        """Begin on the answer that was given before under this id; None where there is none.
+
+        Raises BadValue for a call that runs already.
+        """
+        engine, agent = self._engine, self._agent
+        yield from admission.held(engine, agent)
+        if self.id in agent.calls:
+            raise BadValue("call", self.id, "a call of this id runs already")
+        pledge = engine.pledges.take(agent.run.id, agent.id, self.id)
+        if pledge is not None:
+            engine.queue.put(agent.run.id, build, pledge.decision.lease, *rest)
+        return pledge
+
+    def _ask(self, wish: Wish) -> Steps[HeldLease | None]:
+        """Be admitted, or raise Denied or Killed."""
+        self._silent = False
+        decision, lease = yield from admission.admit(self._engine, self._agent, wish)
+        if decision.denied:
+            raise Denied(decision)
+        return lease
+
+
+class ToolCall(_Call):
+    """One call of `tool` by an agent; `result` is recorded as a fingerprint."""
+
+    __slots__ = ("_args", "retry_of", "tool")
+
+    def __init__(
+        self, engine: Engine, agent: LocalAgent, tool: str, args: Any,
+        call: str, step: str, retry_of: str,
+    ) -> None:  # fmt: skip
+        super().__init__(engine, agent, call, step)
+        self.tool = an_id("tool", tool)
+        self._args = None if args is None else frozen(args, agent.run.capture)
+        self.retry_of = a_name("retry_of", retry_of)
+
+    def _rest(self) -> tuple[Any, ...]:
+        agent = self._agent
+        return (
+            agent.id, self.id, self.tool, self._args, agent.run.capture, self.step, self.retry_of,
+        )  # fmt: skip
+
+    def _quick(self) -> bool:
+        """From the lease, in microseconds."""
+        engine, agent = self._engine, self._agent
+        if not self._ready() or agent.denies:
             return False
         lease = leases.take(
             agent, TOOL_CALLS, -1, 0, engine.queue,
@@ -90,33 +124,22 @@ class ToolCall:
             admission.renew(engine, agent, TOOL_CALLS)
         return True
 
-    def _rest(self) -> tuple[Any, ...]:
-        agent = self._agent
-        return agent.id, self.id, self.tool, self._args, agent.run.capture, self._more
-
     def _slow(self) -> Steps[None]:
-        engine, agent = self._engine, self._agent
-        self._silent = False
-        if self._given and (
-            yield from _given(engine, agent, self.id, drafts.tool_started, self._rest())
-        ):
-            return
-        step = self._more[0] if self._more else ""
+        agent = self._agent
+        if self._given:
+            pledge = yield from self._pledge(drafts.tool_started, self._rest())
+            if pledge is not None:
+                pledge.settle(self._engine, (0, 0))
+                return
         wish = Wish(
-            TOOL_CALLS, drafts.tool_requested, (agent.id, self.id, self.tool, self._args, step),
+            TOOL_CALLS, drafts.tool_requested,
+            (agent.id, self.id, self.tool, self._args, self.step),
             drafts.tool_started, self._rest(),
             fp=drafts.tool_fp(self.tool, self._args) if agent.denies else 0,
         )  # fmt: skip
-        decision, _ = yield from admission.admit(engine, agent, wish)
-        if decision.denied:
-            raise Denied(decision)
+        yield from self._ask(wish)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def _left(self, problem: BaseException | None) -> None:
         engine, agent = self._engine, self._agent
         agent.calls.pop(self.id, None)
         if engine.generation == self._generation and not self._silent:
@@ -125,50 +148,28 @@ class ToolCall:
                 agent.run.capture, "" if problem is None else failure(problem),
             )  # fmt: skip
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, at)
 
-
-class ModelCall:
+class ModelCall(_Call):
     """One call of `model` by an agent. `usage` says what it took; without it nothing is known."""
 
-    __slots__ = (
-        "_agent", "_engine", "_estimates", "_generation", "_given", "_lease", "_prompt", "_result",
-        "_silent", "_usage", "_used", "id", "model", "retry_of", "step", "task",
-    )  # fmt: skip
+    __slots__ = ("_estimates", "_lease", "_prompt", "_usage", "_used", "model", "retry_of")
 
     def __init__(
         self, engine: Engine, agent: LocalAgent, model: str, *, prompt: Any, tokens_estimate: int,
         microdollars_estimate: int, call: str, step: str, retry_of: str,
     ) -> None:  # fmt: skip
-        self._engine, self._agent = engine, agent
+        super().__init__(engine, agent, call, step)
         self.model = an_id("model", model)
         self._prompt = None if prompt is None else frozen(prompt, agent.run.capture)
         self._estimates = (
             count("tokens_estimate", tokens_estimate),
             count("microdollars_estimate", microdollars_estimate),
         )
-        self._given = bool(call)
-        self.id = an_id("call", call) if call else engine.name()
-        self.step = a_name("step", step or step_var.get())
         self.retry_of = a_name("retry_of", retry_of)
-        self._result: Any = None
         self._usage: dict[str, Any] = {"cost_known": False}
         self._used = (0, 0)
         self._lease: HeldLease | None = None
-        self._silent = False
-        self.task: Task | None = None
         _load_prices()
-
-    def result(self, value: Any) -> Any:
-        """Say what came back; the value itself is handed through."""
-        self._result = frozen(value, self._agent.run.capture)
-        return value
 
     def usage(
         self, *, input_tokens: int = 0, output_tokens: int = 0, cache_read_tokens: int = 0,
@@ -197,34 +198,19 @@ class ModelCall:
         }  # fmt: skip
         self._used = (sum(tokens.values()), cost or 0)
 
-    def __enter__(self) -> Self:
-        if not self._quick():
-            drive(self._slow(), self._engine.queue.pump)
-        self._agent.calls[self.id] = self
-        return self
-
-    async def __aenter__(self) -> Self:
-        if not self._quick():
-            await adrive(self._slow())
-        self.task = this_task()
-        self._agent.calls[self.id] = self
-        return self
+    def _estimated(self) -> dict[str, Any]:
+        tokens, microdollars = self._estimates
+        return {
+            "tokens_estimate": tokens, "microdollars_estimate": microdollars, "step": self.step,
+        }  # fmt: skip
 
     def _rest(self) -> tuple[Any, ...]:
-        agent, (tokens, microdollars) = self._agent, self._estimates
-        fields = {
-            "tokens_estimate": tokens, "microdollars_estimate": microdollars,
-            "step": self.step, "retry_of": self.retry_of,
-        }  # fmt: skip
+        agent, fields = self._agent, {**self._estimated(), "retry_of": self.retry_of}
         return agent.id, self.id, self.model, self._prompt, agent.run.capture, fields
 
     def _quick(self) -> bool:
         engine, agent = self._engine, self._agent
-        self._generation = engine.generation
-        if engine.log.control_hint() != engine.orders.hint:
-            engine.orders.look()
-        self._silent = not engine.queue.room(agent.run.id)
-        if agent.bits or self._given:
+        if not self._ready():
             return False
         tokens, microdollars = self._estimates
         self._lease = lease = leases.take(
@@ -238,32 +224,20 @@ class ModelCall:
         return True
 
     def _slow(self) -> Steps[None]:
-        engine, agent = self._engine, self._agent
-        self._silent = False
-        tokens, microdollars = self._estimates
+        agent, (tokens, microdollars) = self._agent, self._estimates
         if self._given:
-            pledge = yield from _given(engine, agent, self.id, drafts.model_started, self._rest())
+            pledge = yield from self._pledge(drafts.model_started, self._rest())
             if pledge is not None:
                 self._lease, self._estimates = pledge.lease, pledge.estimated
                 return
-        fields = {
-            "tokens_estimate": tokens, "microdollars_estimate": microdollars, "step": self.step,
-        }  # fmt: skip
         wish = Wish(
             MODEL_CALLS, drafts.model_requested,
-            (agent.id, self.id, self.model, self._prompt, fields),
+            (agent.id, self.id, self.model, self._prompt, self._estimated()),
             drafts.model_started, self._rest(), tokens=tokens, microdollars=microdollars,
         )  # fmt: skip
-        decision, self._lease = yield from admission.admit(engine, agent, wish)
-        if decision.denied:
-            raise Denied(decision)
+        self._lease = yield from self._ask(wish)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def _left(self, problem: BaseException | None) -> None:
         engine, agent = self._engine, self._agent
         agent.calls.pop(self.id, None)
         if engine.generation != self._generation:
@@ -279,33 +253,6 @@ class ModelCall:
             leases.settle(
                 agent, self._lease, engine.queue, estimated=self._estimates, used=self._used
             )
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, at)
-
-
-def _given(
-    engine: Engine, agent: LocalAgent, call: str, build: Any, rest: tuple[Any, ...]
-) -> Steps[Any]:
-    """Begin a call on the pledge it was given before under its id; None where there is none.
-
-    Raises BadValue for a call that runs already.
-    """
-    yield from admission.held(engine, agent)
-    if call in agent.calls:
-        raise BadValue("call", call, "a call of this id runs already")
-    pledge = engine.pledges.take(agent.run.id, agent.id, call)
-    if pledge is None:
-        return None
-    engine.queue.put(agent.run.id, build, pledge.decision.lease, *rest)
-    if build is drafts.tool_started:
-        pledge.settle(engine, (0, 0))
-    return pledge
 
 
 def _load_prices() -> None:

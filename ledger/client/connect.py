@@ -21,7 +21,7 @@ from ledger.client.run_id import new_run_id
 from ledger.client.values import a_name, an_id, labels, text
 from ledger.client.waiter import adrive, drive
 from ledger.core import events as e
-from ledger.core.policy import DEFAULT, Policy, from_text, from_toml
+from ledger.core.policy import DEFAULT, Policy, from_text
 from ledger.core.shapes import Action, Grade
 from ledger.log.sqlite import SqliteLog
 
@@ -40,7 +40,7 @@ def connect(
     `policy` judges the runs started here: a Policy, or the path of a TOML file (else
     LEDGER_POLICY, else the default). `judge` says who judges: a process that ends by itself, a
     thread of this process, or none (somebody else does).
-    Raises LogError where the file cannot be used, and what reading the policy raises.
+    Raises LogError where the file cannot be used, PolicyFileMissing, PolicyFileWrong.
     """
     return Ledger(path, policy=policy, grade=grade, judge=judge)
 
@@ -55,10 +55,14 @@ class Ledger:
         self.policy = _policy(policy)
         self.log = SqliteLog(path or os.environ.get(LOG_VARIABLE, "") or LOG_DEFAULT)
         self.path = self.log.path
-        self._judge = _Judge(self.log, judge)
-        self._engine = Engine(self.log, self.policy, grade=grade, ensure=self._judge.ensure)
+        try:
+            self._judge = _Judge(self.log, judge)
+            self._engine = Engine(self.log, self.policy, grade=grade, ensure=self._judge.ensure)
+            self._judge.ensure()
+        except BaseException:
+            self.log.close()
+            raise
         self._recorded: set[str] = set()
-        self._judge.ensure()
 
     @property
     def dropped(self) -> int:
@@ -271,10 +275,17 @@ class _Judge:
         if self._mode == "process":
             from ledger import judge
 
-            judge.ensure(self._log)
-        elif self._mode == "thread" and self._pid != os.getpid():
+            try:
+                judge.ensure(self._log)
+            except judge.JudgeNotStarted:
+                self._mode = "thread"  # Where no process can be started, a thread judges.
+        if self._mode == "thread" and not self._alive():
             self._pid = os.getpid()
             self._start_thread()
+
+    def _alive(self) -> bool:
+        """Whether this very process has a judge thread; a fork does not inherit one."""
+        return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
 
     def _start_thread(self) -> None:
         from ledger.judge import Judge
@@ -294,7 +305,7 @@ class _Judge:
 
     def stop(self) -> None:
         """End the thread; a process ends by itself."""
-        if self._thread is not None and self._pid == os.getpid():
+        if self._thread is not None and self._alive():
             self._stop()
             self._thread.join(5.0)
 
@@ -305,7 +316,9 @@ def _policy(given: Policy | str | Path | None) -> Policy:
     path = given if given is not None else os.environ.get(POLICY_VARIABLE, "")
     if not path:
         return DEFAULT
-    return from_toml(Path(path).read_text(encoding="utf-8"))
+    from ledger import policy_file  # Names each mistake by its line; only who has a file needs it.
+
+    return policy_file.load(path)
 
 
 def _labels(what: str, values: Mapping[str, str] | None) -> dict[str, str]:

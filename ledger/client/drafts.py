@@ -54,11 +54,11 @@ def agent_started(run: str, lease: str, fields: dict[str, Any]) -> e.Event:
 
 
 def tool_started(
-    run: str, lease: str, agent: str, call: str, tool: str, args: Any, capture: int, more: Any
-) -> e.ToolCallStarted:
-    """A tool call that runs; `more` is (step, retry_of), or None where both are empty."""
+    run: str, lease: str, agent: str, call: str, tool: str, args: Any, capture: int, step: str,
+    retry_of: str,
+) -> e.ToolCallStarted:  # fmt: skip
+    """A tool call that runs; `capture` is how many bytes of its arguments may be kept."""
     seen = printed(args, capture, prefix=tool)
-    step, retry_of = more or ("", "")
     return e.ToolCallStarted(
         run=run, agent=agent, call=call, tool=tool, lease=lease,
         args_fp=seen.exact, args_bytes=seen.bytes, args=seen.text, args_cut=seen.cut,

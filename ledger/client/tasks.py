@@ -56,10 +56,8 @@ def this_task() -> Task | None:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return None
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None  # No loop runs in this thread.
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
     if task is None:
         return None
     found = _tasks.get(task)

@@ -51,6 +51,10 @@ class Waiter:
             gate.acquire(timeout=max(0.0, timeout_s))
         return self.answer
 
+    def steps(self, timeout_s: float) -> Steps[None]:
+        """One wait, as steps."""
+        yield self, timeout_s
+
     async def wait_async(self, timeout_s: float) -> Any:
         """The answer, or None after `timeout_s`, without blocking the loop."""
         import asyncio

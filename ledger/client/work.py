@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ledger.client import drafts
 from ledger.client.answers import BadValue, Denied
+from ledger.client.context import Context
 from ledger.client.identity import step as step_var
 from ledger.client.values import failure, frozen, names, text
 from ledger.core import events as e
@@ -64,7 +64,7 @@ def _steps(steps: Iterable[str | Step]) -> tuple[Step, ...]:
     return made
 
 
-class Handoff:
+class Handoff(Context):
     """Work offered to agent `to`. As a context: accepted when entered, and when left returned,
     or refused if the body failed. Answers that were given inside are not given twice."""
 
@@ -96,19 +96,11 @@ class Handoff:
         self._result = value
         return value
 
-    def __enter__(self) -> Self:
+    def _quick(self) -> bool:
         self.accept()
-        return self
+        return True
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def _left(self, problem: BaseException | None) -> None:
         if self._closed or self._generation != self._engine.generation:
             return
         if problem is None:
@@ -117,14 +109,6 @@ class Handoff:
             self.refuse(
                 problem.decision.reason if isinstance(problem, Denied) else failure(problem)
             )
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, at)
 
     def _close(self, build: Any, cls: type[e.Event], fields: dict[str, Any], *more: Any) -> None:
         self._closed = True
