@@ -1,0 +1,1 @@
+"""Stories: a run in sentences, and what we say of it. `story.py` has the language."""
