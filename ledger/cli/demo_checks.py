@@ -36,6 +36,7 @@ class Facts:
     microdollars: int = 0
     order_s: float = 0.0
     killed: int = 0
+    alive: int = 0
     granted_after: int = 0
     sql_agents: int = 0
     sql_microdollars: int = 0
@@ -55,6 +56,7 @@ class Facts:
         self.tokens = run.budget.spent(TOKENS)
         self.microdollars = run.budget.spent(MICRODOLLARS)
         self.order_s = (self.seen.order_ms - told.began_ms) / 1_000 if self.seen.order_ms else 0.0
+        self.alive = run.live
         self.granted_after = told.granted_after_kill
         self.killed = sum(told.state(agent) == "killed" for agent in run.agents.values())
 
@@ -117,7 +119,8 @@ class Checks:
         self._check("the kill reaches more than one process", len(answered), at_least=PROCESSES_MIN)
         self._check("the order becomes quiet", seen.quiet_ms, at_least=max(1, seen.order_ms))
         self._check("nothing is granted after the order", facts.granted_after, 0)
-        self._check("every agent is killed", facts.killed, facts.agents + 1)
+        self._check("agents are killed", facts.killed, at_least=1)
+        self._check("nobody is alive afterwards", facts.alive, 0)
         self._check("every process of the fleet ends, killed", facts.fleet_code, KILLED_CODE)
         self._check("the judge ends in order", facts.judge_code, 0)
         self._check("the archive is whole", facts.verified, True)

@@ -116,10 +116,10 @@ class Told:
 
     def _end(self, agent: Agent | None, latch: int) -> str:
         said = self.ended if agent is None else self.ends.get(agent.id)
-        if latch & KILL:
-            return "killed"
         if said is not None:
             return str(said.outcome)
+        if latch & KILL:
+            return "killed"
         return "ended" if agent is None else "lost"
 
 
