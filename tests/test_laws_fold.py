@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def test_2_another_process_comes_to_the_same_verdicts() -> None:
     outputs = [
         subprocess.run(
             [sys.executable, "-c", "from tests.test_laws_fold import digest; print(digest())"],
-            env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": seed}, cwd=Path(__file__).parents[1],
+            capture_output=True, text=True, check=True,
         ).stdout
         for seed in ("1", "2")
     ]  # fmt: skip
