@@ -32,8 +32,10 @@ BATCH_EVENTS_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 SLICE = 16
 """Events made before the thread lets others run: an agent waits that long, not 5 ms."""
-LINGER_S = 0.002
-"""How long the thread lets events gather, unless somebody waits for an answer."""
+LINGER_S = (0.002, 0.05)
+"""How long the thread lets events gather, unless somebody waits for an answer: as long as the
+last writing took, within these. Where an agent's computing keeps the interpreter busy, writing
+is slow and holds up the writers of other processes: it then comes less often."""
 BACKOFF_S = (0.05, 1.0)
 IDLE_S = 5.0
 RUNS_ENDED_MAX = 10_000
@@ -78,6 +80,7 @@ class Queue:
         self._asleep = False
         self._urgent = False
         self._retry_s = self._pause_s = 0.0
+        self._linger_s = LINGER_S[0]
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -239,6 +242,7 @@ class Queue:
                 size += len(value)
         if tickets:
             self.appending(1)
+        began_s = time.monotonic()
         try:
             self._sent(count, self._log.append(batch) if batch else [])
         except LedgerError as problem:
@@ -247,6 +251,8 @@ class Queue:
         finally:
             if tickets:
                 self.appending(-1)
+        least_s, most_s = LINGER_S
+        self._linger_s = min(most_s, max(least_s, time.monotonic() - began_s))
         self.problem = None
         return True
 
@@ -286,6 +292,6 @@ class Queue:
                 gate.acquire(timeout=IDLE_S)
             self._asleep = False
             if not self._urgent and not self._closed:
-                gate.acquire(timeout=LINGER_S)
+                gate.acquire(timeout=self._linger_s)
             if not self.pump(wait_s=1.0):
                 gate.acquire(timeout=max(0.0, self._retry_s - time.monotonic()))

@@ -48,6 +48,7 @@ WIDE = Policy.model_validate(
 def figures() -> Iterator[Figure]:
     """Every figure of the client."""
     yield from _imports()
+    yield from _syncs()
     with _ledger() as led:
         yield from _acts(led)
     with _ledger() as led:
@@ -55,7 +56,9 @@ def figures() -> Iterator[Figure]:
     with _ledger() as led, _process("_flood", led.path):
         yield from _round_trips(led, "_flooded")
     with _ledger() as led:
-        yield from _kills(led)
+        yield from _kills(led, "", "_busy")
+    with _ledger() as led:
+        yield from _kills(led, "_recording", "_busy_recording")
 
 
 @contextlib.contextmanager
@@ -113,6 +116,20 @@ def _imports() -> Iterator[Figure]:
             for _ in range(IMPORTS)
         ]
         yield {"figure": figure, "value": round(median(took), 1), "unit": "ms"}
+
+
+def _syncs() -> Iterator[Figure]:
+    """What the disk itself takes to make 4 KiB durable: a round trip holds two such waits, an
+    order one."""
+    times = []
+    with tempfile.TemporaryFile() as file:
+        for _ in range(SPAWNS):
+            file.write(bytes(4096))
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - began) * 1e3)
+    yield from _spread("disk_sync_ms", times, "ms")
 
 
 def _acts(led: ledger.Ledger) -> Iterator[Figure]:
@@ -188,31 +205,61 @@ def _flood(path: str) -> None:
             time.sleep(max(0.0, due - time.perf_counter()))
 
 
-def _kills(led: ledger.Ledger) -> Iterator[Figure]:
+def _kills(led: ledger.Ledger, name: str, function: str) -> Iterator[Figure]:
+    """Each kill meets a process that has settled the one before."""
     times = []
-    with led.run("r") as run, _process("_busy", led.path, who=run) as busy:
+    with led.run("r") as run, _process(function, led.path, who=run) as busy:
         for number in range(KILLS):
-            time.sleep(0.02)
+            _wait_for_quiet(led)
             given_ns = time.time_ns()
             led.kill(run.id, f"a{number}")
             stopped_ns = int(busy.stdout.readline())
             times.append((stopped_ns - given_ns) / 1e6)
-    yield from _spread("kill_ms", times, "ms")
+    yield from _spread(f"kill{name}_ms", times, "ms")
+
+
+def _wait_for_quiet(led: ledger.Ledger) -> None:
+    """Until nobody has asked or answered for a moment, a second at most."""
+    for _ in range(20):
+        before = led.log.verdicts_end()
+        time.sleep(0.05)
+        if led.log.verdicts_end() == before:
+            return
 
 
 def _busy(path: str) -> None:
-    """Compute, and make a ledger call about every 0.1 ms as agent a0; once killed, as a1."""
+    """Compute for ever, looking at the ledger every 0.1 ms."""
+
+    def work(agent: ledger.Agent) -> None:
+        while True:
+            sum(range(5_000))
+            agent.check()
+
+    _until_killed(path, work)
+
+
+def _busy_recording(path: str) -> None:
+    """Compute for ever, recording an event every millisecond: the log is written to all the time
+    by a process whose interpreter is never free."""
+
+    def work(agent: ledger.Agent) -> None:
+        while True:
+            sum(range(50_000))
+            agent.output()
+
+    _until_killed(path, work)
+
+
+def _until_killed(path: str, work: Callable[[ledger.Agent], None]) -> None:
+    """Work as agent a0 and say when it was killed, then as a1, and so on."""
     with ledger.connect(path) as led:
         lead = led.join()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         for number in range(KILLS):
             who = ledger.Identity(lead.run, f"a{number}", ("lead",), lead.identity.policy)
-            agent = led.join(who)
             try:
-                while True:
-                    sum(range(5_000))
-                    agent.check()
+                work(led.join(who))
             except ledger.Killed:
                 sys.stdout.write(f"{time.time_ns()}\n")
                 sys.stdout.flush()
