@@ -22,6 +22,7 @@ from pydantic_core import PydanticSerializationError
 
 from ledger import wire
 from ledger.client.answers import Closed, NotDurable, QueueFull
+from ledger.client.haste import in_haste
 from ledger.core.events import Event, RunEnded
 from ledger.errors import LedgerError
 
@@ -69,6 +70,7 @@ class Queue:
         self._tail = b',"source":"%s","seq":' % source.encode()
         self._entries: deque[tuple[Any, ...]] = deque()
         self._encoded: deque[tuple[str, bytes, Ticket | None]] = deque()
+        self._taken: tuple[Any, ...] = ()
         self._seqs: dict[str, int] = {}
         self._ended: deque[str] = deque()
         self.dropped = 0
@@ -197,13 +199,14 @@ class Queue:
         for taken in range(most):
             if size >= BATCH_BYTES_MAX:
                 return taken
-            run, at_ns, ticket, build, args = entries[0]
-            value = b""
-            if build is not None:
-                value = self._event(run, at_ns, build, args)
+            entry = entries[0]
+            if entry is not self._taken:  # Else Ctrl-C came right here.
+                run, at_ns, ticket, build, args = entry
+                value = b"" if build is None else self._event(run, at_ns, build, args)
                 size += len(value)
-            if value or ticket is not None:
-                encoded.append((run, value, ticket))
+                self._taken = entry
+                if value or ticket is not None:
+                    encoded.append((run, value, ticket))
             entries.popleft()  # Last, so that the queue never looks emptier than it is.
             if taken % SLICE == SLICE - 1 and len(entries) < BATCH_EVENTS_MAX:
                 time.sleep(0)
@@ -244,7 +247,9 @@ class Queue:
             self.appending(1)
         began_s = time.monotonic()
         try:
-            self._sent(count, self._log.append(batch) if batch else [])
+            with in_haste():
+                offsets = self._log.append(batch) if batch else []
+            self._sent(count, offsets)
         except LedgerError as problem:
             self._failed(problem)
             return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger import wire
+from ledger.client.haste import in_haste
 from ledger.client.orders import now_ms
 from ledger.client.waiter import Waiter
 from ledger.core.events import OrderGiven, OrderReceipted
@@ -73,7 +74,8 @@ def give_order(
         engine.begin()
         engine.verdicts.quiet[id] = waiter
     try:
-        offset = engine.log.append_order(run, wire.encode(order))
+        with in_haste():
+            offset = engine.log.append_order(run, wire.encode(order))
         if wait_s is None:
             return Receipt(id, run, action, offset)
         quiet = waiter.wait(wait_s) is not None

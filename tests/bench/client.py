@@ -43,6 +43,9 @@ WIDE = Policy.model_validate(
     }
 )
 """Limits that no round reaches; leases as by default."""
+CALLS_ALLOWED = 500
+SHARERS = 8
+TIGHT = Policy.model_validate({"name": "tight", "run": {"tool_calls_max": CALLS_ALLOWED}})
 
 
 def figures() -> Iterator[Figure]:
@@ -55,6 +58,8 @@ def figures() -> Iterator[Figure]:
         yield from _round_trips(led, "")
     with _ledger() as led, _process("_flood", led.path):
         yield from _round_trips(led, "_flooded")
+    with _ledger(TIGHT) as led:
+        yield _stranded(led)
     with _ledger() as led:
         yield from _kills(led, "", "_busy")
     with _ledger() as led:
@@ -62,10 +67,10 @@ def figures() -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def _ledger() -> Iterator[ledger.Ledger]:
+def _ledger(policy: Policy = WIDE) -> Iterator[ledger.Ledger]:
     """A ledger in a folder of its own, with its judge up; both gone at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        with ledger.connect(Path(folder) / "ledger.db", policy=WIDE) as led:
+        with ledger.connect(Path(folder) / "ledger.db", policy=policy) as led:
             with led.run("warm up") as run, run.spawn("a") as agent, agent.tool_call("t"):
                 pass
             yield led
@@ -189,6 +194,24 @@ def _round_trips(led: ledger.Ledger, name: str) -> Iterator[Figure]:
             child.__exit__(None, None, None)
     more = {"behind_events_per_s": FLOOD_PER_S} if name else {}
     yield from _spread(f"admit_round_trip{name}_ms", times, "ms", **more)
+
+
+def _stranded(led: ledger.Ledger) -> Figure:
+    """Calls that were lent to others when the first was denied: the k-th of the agents makes one
+    call where the first makes k."""
+    done = 0
+    with led.run("r") as run, contextlib.ExitStack() as stack:
+        agents = [stack.enter_context(run.spawn("a")) for _ in range(SHARERS)]
+        with contextlib.suppress(ledger.Denied):
+            for turn in count(1):
+                for number, agent in enumerate(agents, 1):
+                    if turn % number == 0:
+                        with agent.tool_call("t", turn * SHARERS + number):
+                            done += 1
+    return {
+        "figure": "stranded_at_first_denial", "value": CALLS_ALLOWED - done, "unit": "tool calls",
+        "of": CALLS_ALLOWED, "agents": SHARERS,
+    }  # fmt: skip
 
 
 def _flood(path: str) -> None:
