@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,33 @@ def test_a_wrong_id_is_refused_at_the_call(led: ledger.Ledger, value: Any) -> No
     """An error that comes up later, in another thread, helps nobody."""
     with led.run("r") as run, pytest.raises(ledger.BadValue, match="tool is"):
         run.tool_call(value)
+
+
+def test_wrong_values_are_refused_at_the_call(led: ledger.Ledger) -> None:
+    """What fails later fails where nobody can mend it, and its event is missing."""
+    with led.run("r", model_settings={"temperature": 0.2, "n": 1}) as run:
+        wrong: list[Callable[[], object]] = [
+            lambda: run.spawn("a", budget={"tokens": 5}),  # type: ignore[arg-type]
+            lambda: run.spawn("a", constraints="c1"),
+            lambda: run.handoff("a", mode="throw"),  # type: ignore[arg-type]
+            lambda: run.handoff("a", deadline_ms=-1),
+            lambda: run.plan("g", ["s"] * 257),
+            lambda: run.plan(7),  # type: ignore[arg-type]
+            lambda: run.outcome("yes"),  # type: ignore[arg-type]
+            lambda: run.outcome(True, score_millionths=0.5),  # type: ignore[arg-type]
+            lambda: run.model_call("m", tokens_estimate=-1),
+            lambda: led.run("r", labels={"a": ["b"]}),  # type: ignore[dict-item]
+            lambda: led.run("r", labels={str(n): "" for n in range(33)}),
+            lambda: led.kill(""),
+        ]
+        for act in wrong:
+            with pytest.raises(ledger.BadValue, match=r"it must|at most"):
+                act()
+    judged(led)
+
+    settings = of_type(led.log, e.RunStarted)[0].model_settings
+    assert settings == {"temperature": "0.2", "n": "1"}
+    assert refusals(led.log) == []
 
 
 def test_halves_of_surrogates_in_texts_do_not_lose_the_event(led: ledger.Ledger) -> None:

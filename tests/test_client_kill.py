@@ -191,6 +191,29 @@ def test_a_kill_ends_a_pause(led: ledger.Ledger) -> None:
         assert len(seen) == 1
 
 
+def test_a_paused_task_leaves_the_loop_to_others(led: ledger.Ledger) -> None:
+    """One agent is paused; another, of the same loop, goes on."""
+
+    async def main() -> list[str]:
+        seen: list[str] = []
+        async with led.run("r") as run, run.spawn("a", agent="a") as a:
+            led.pause(run.id, "a")
+
+            async def paused() -> None:
+                a.output("said, not done")
+                async with a.tool_call("t"):
+                    seen.append("a")
+
+            task = asyncio.create_task(paused())
+            async with asyncio.timeout(10), run.tool_call("t"):
+                seen.append("lead")
+            led.resume(run.id, "a")
+            await task
+        return seen
+
+    assert asyncio.run(main()) == ["lead", "a"]
+
+
 def test_a_pause_ends_in_a_denial_when_it_lasts_too_long(tmp_path: Path) -> None:
     with connected(tmp_path, limits(client_pause_max_ms=50)) as led, led.run("r") as run:
         led.pause(run.id)

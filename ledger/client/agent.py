@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from contextvars import Token
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ledger.client import admission, drafts, leases
 from ledger.client.admission import Wish
@@ -25,8 +25,19 @@ from ledger.client.identity import step as step_var
 from ledger.client.local import LocalAgent
 from ledger.client.orders import killed_by
 from ledger.client.tasks import Task, this_task, was_cancelled_by_kill
-from ledger.client.values import a_name, an_id, failure, frozen, names, text
-from ledger.client.waiter import Steps, Waiter
+from ledger.client.values import (
+    a_name,
+    an_id,
+    budget_of,
+    count,
+    failure,
+    frozen,
+    names,
+    one_of,
+    text,
+    whole,
+)
+from ledger.client.waiter import Steps, Waiter, adrive, drive
 from ledger.client.work import Handoff, Plan
 from ledger.core import events as e
 from ledger.core.shapes import Contract, Mode, Units
@@ -38,6 +49,8 @@ if TYPE_CHECKING:
     from ledger.client.engine import Engine
     from ledger.client.local import LocalRun
 
+MODES: tuple[Mode, ...] = get_args(Mode)
+SUCCESS = (None, True, False)
 SETTLING_S = 0.25
 """How long leaving an agent waits for a lease that is on its way."""
 Outcome = Literal["succeeded", "failed", "cancelled", "killed"]
@@ -88,7 +101,7 @@ class Agent(Context):
             "role": role, "task": text("task", task),
             "step": a_name("step", step or step_var.get()),
             "constraints": names("constraints", constraints),
-            "authority": names("authority", authority), "budget": budget,
+            "authority": names("authority", authority), "budget": budget_of(budget),
         }  # fmt: skip
         id = an_id("agent", agent) if agent else self._engine.child_name(local.run, role)
         return Spawn(self._engine, local, id, fields)
@@ -118,8 +131,8 @@ class Agent(Context):
         self._engine.look(self._local)
         contract = Contract(
             goal=text("goal", goal), constraints=names("constraints", constraints),
-            authority=names("authority", authority), budget=budget,
-            returns=text("returns", returns), deadline_ms=deadline_ms,
+            authority=names("authority", authority), budget=budget_of(budget),
+            returns=text("returns", returns), deadline_ms=count("deadline_ms", deadline_ms),
         )  # fmt: skip
         offer = Handoff(
             self._engine, self._local, an_id("to", to),
@@ -127,8 +140,8 @@ class Agent(Context):
         )  # fmt: skip
         self._put(
             drafts.with_task, e.HandoffOffered,
-            {"handoff": offer.id, "to": offer.to, "mode": mode, "contract": contract,
-             "step": a_name("step", step or step_var.get())},
+            {"handoff": offer.id, "to": offer.to, "mode": one_of("mode", mode, MODES),
+             "contract": contract, "step": a_name("step", step or step_var.get())},
         )  # fmt: skip
         return offer
 
@@ -172,8 +185,12 @@ class Agent(Context):
 
     def check(self) -> None:
         """Raise Killed if this agent was killed, wait while it is paused: for long work between
-        calls."""
-        self._engine.look(self._local)
+        calls. Raises Denied after a pause that was too long. In a task, `acheck` waits better."""
+        drive(admission.held(self._engine, self._local), self._engine.queue.pump)
+
+    async def acheck(self) -> None:
+        """As `check`, without blocking the loop."""
+        await adrive(admission.held(self._engine, self._local))
 
     def result(self, value: Any) -> Any:
         """Say what the agent came to; the value itself is handed through."""
@@ -310,7 +327,9 @@ class Run(Agent):
     ) -> None:  # fmt: skip
         """Say what the run was worth; may also be said days later, by `Ledger.record`."""
         fields = {
-            "success": success, "score_millionths": score_millionths, "by": a_name("by", by),
+            "success": one_of("success", success, SUCCESS),
+            "score_millionths": None if score_millionths is None else whole(
+                "score_millionths", score_millionths), "by": a_name("by", by),
             "note": text("note", note),
         }  # fmt: skip
         self._put(drafts.make, e.OutcomeReported, fields)

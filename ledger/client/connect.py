@@ -79,7 +79,7 @@ class Ledger:
     def run(
         self, task: str = "", *, task_key: str = "", tenant: str = "", role: str = "",
         effort: str = "", labels: Mapping[str, str] | None = None, agent: str = "lead",
-        run: str = "", prompt: str = "", model_settings: Mapping[str, str] | None = None,
+        run: str = "", prompt: str = "", model_settings: Mapping[str, object] | None = None,
         code_version: str = "", resumes: str = "",
     ) -> Run:  # fmt: skip
         """A run, started when entered and ended when left; its lead becomes the current identity.
@@ -321,5 +321,5 @@ def _policy(given: Policy | str | Path | None) -> Policy:
     return policy_file.load(path)
 
 
-def _labels(what: str, values: Mapping[str, str] | None) -> dict[str, str]:
+def _labels(what: str, values: Mapping[str, object] | None) -> dict[str, str]:
     return labels(what, values) if values else {}

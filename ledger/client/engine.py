@@ -23,12 +23,14 @@ from ledger.client.answers import Closed, Decision, NotDurable
 from ledger.client.listener import Listener
 from ledger.client.local import LocalAgent, LocalRun
 from ledger.client.lowlevel import Pledges
-from ledger.client.orders import Orders
+from ledger.client.orders import Orders, killed_by
 from ledger.client.queue import Queue
 from ledger.client.source import new_source, tag
+from ledger.client.tasks import this_task
 from ledger.client.verdicts import Verdicts
 from ledger.client.waiter import drive
 from ledger.core.events import EVENT_TYPES
+from ledger.core.state import KILL
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -139,9 +141,14 @@ class Engine:
 
     def look(self, agent: LocalAgent) -> None:
         """The check of every ledger call that is no admission: raises Killed, waits in a pause,
-        and raises Denied when that takes too long."""
+        and raises Denied when that takes too long.
+
+        In a task it does not wait: what is only recorded is no act, and others share the loop.
+        """
         self.peek()
-        if agent.bits:
+        if agent.bits & KILL:
+            raise killed_by(agent)
+        if agent.bits and this_task() is None:
             drive(admission.held(self, agent), self.queue.pump)
 
     def unreachable(

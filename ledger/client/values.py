@@ -14,7 +14,7 @@ from typing import Any
 
 from ledger.client.answers import BadValue
 from ledger.core import fingerprint
-from ledger.core.shapes import SAFE_INT_MAX
+from ledger.core.shapes import SAFE_INT_MAX, Units
 
 ID_MAX = 128
 TEXT_MAX = 2048
@@ -66,11 +66,30 @@ def names(what: str, values: Iterable[str]) -> tuple[str, ...]:
     return tuple(an_id(what, value) for value in found)
 
 
-def labels(what: str, values: Mapping[str, str]) -> dict[str, str]:
-    """Up to 32 short texts by name. Raises BadValue."""
+def labels(what: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Up to 32 short texts by name; numbers are written as texts. Raises BadValue."""
     if len(values) > LABELS_MAX:
         raise BadValue(what, values, "it must have at most 32 entries")
-    return {a_name(what, key): text(what, value, LABEL_MAX) for key, value in values.items()}
+    return {a_name(what, key): text(what, _said(value), LABEL_MAX) for key, value in values.items()}
+
+
+def _said(value: Any) -> Any:
+    """Numbers, which settings of models are, as texts."""
+    return str(value) if isinstance(value, int | float) else value
+
+
+def budget_of(value: Any) -> Units | None:
+    """The units themselves, or None. Raises BadValue."""
+    if value is None or isinstance(value, Units):
+        return value
+    raise BadValue("budget", value, "it must be ledger.Units(...)")
+
+
+def one_of(what: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """The value, if it is one of these. Raises BadValue."""
+    if value in allowed:
+        return value
+    raise BadValue(what, value, f"it must be one of {', '.join(map(repr, allowed))}")
 
 
 def count(what: str, value: int) -> int:
@@ -78,6 +97,13 @@ def count(what: str, value: int) -> int:
     if type(value) is int and 0 <= value <= SAFE_INT_MAX:
         return value
     raise BadValue(what, value, "it must be a whole number from 0 to 2**53 - 1")
+
+
+def whole(what: str, value: int) -> int:
+    """The number itself. Raises BadValue unless it is a whole number within 2**53."""
+    if type(value) is int and abs(value) <= SAFE_INT_MAX:
+        return value
+    raise BadValue(what, value, "it must be a whole number between -2**53 and 2**53")
 
 
 def text(what: str, value: str, most: int = TEXT_MAX) -> str:
