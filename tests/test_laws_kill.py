@@ -221,7 +221,8 @@ def test_6_every_kill_becomes_quiet_by_itself(told: Told) -> None:
     offset, now_ms = told.records[-1].offset + 1, told.records[-1].append_ms
     kill = e.OrderGiven(run="r", order="last", action="kill")
     fold(state, Record(offset, now_ms, kill))
-    given_ms, quiet = state.runs["r"].now_ms, False
+    run, quiet = state.runs["r"], False
+    given_ms = run.now_ms
     while not quiet and (due_ms := next_deadline(state, "r")):
         offset, now_ms = offset + 1, max(now_ms, due_ms)
         assert now_ms <= given_ms + TTL_MS + told.policy.lease.ttl_ms + 10
@@ -229,4 +230,4 @@ def test_6_every_kill_becomes_quiet_by_itself(told: Told) -> None:
         quiet = verdict is not None and "last" in verdict.quiet
 
     assert quiet
-    assert state.runs["r"].live == 0
+    assert run.live == 0

@@ -160,11 +160,12 @@ def _expire(run: Run) -> None:
 
 def _set_deadline(run: Run) -> None:
     memory = run.policy.memory
+    waits_ms = orders.waits_until_ms(run)
     if run.status == ENDED:
-        over = run.ended_ms + memory.linger_ms
+        over = max(run.ended_ms + memory.linger_ms, waits_ms)
     else:
         over = run.active_ms + memory.idle_ms
-    times = (max(over, run.now_ms + 1), run.next_expiry_ms(), orders.waits_until_ms(run))
+    times = (max(over, run.now_ms + 1), run.next_expiry_ms(), waits_ms)
     run.deadline_ms = min(at_ms for at_ms in times if at_ms)
 
 
@@ -397,7 +398,8 @@ def _tick(state: State, run: Run) -> None:
     memory = run.policy.memory
     if run.status == LIVE and run.now_ms >= run.active_ms + memory.idle_ms:
         end_run(run)
-    if run.status == ENDED and run.now_ms >= run.ended_ms + memory.linger_ms:
+    over = run.status == ENDED and run.now_ms >= run.ended_ms + memory.linger_ms
+    if over and not orders.waits_until_ms(run):  # Somebody waits to hear that it is quiet.
         forget(state, run)
     else:
         _set_deadline(run)
