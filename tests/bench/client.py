@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -46,6 +47,13 @@ WIDE = Policy.model_validate(
 CALLS_ALLOWED = 500
 SHARERS = 8
 TIGHT = Policy.model_validate({"name": "tight", "run": {"tool_calls_max": CALLS_ALLOWED}})
+
+
+_never = threading.Event()
+
+
+def _pause(seconds: float) -> None:
+    _never.wait(seconds)
 
 
 def figures() -> Iterator[Figure]:
@@ -179,7 +187,7 @@ def _bursts(act: Callable[[], float]) -> list[float]:
     times = []
     for _ in range(ACTS // BURST):
         times += [act() for _ in range(BURST)]
-        time.sleep(0.005)
+        _pause(0.005)
     return times
 
 
@@ -225,7 +233,7 @@ def _flood(path: str) -> None:
             for _ in range(FLOOD_PER_S // 100):
                 led.record(event)
             due += 0.01
-            time.sleep(max(0.0, due - time.perf_counter()))
+            _pause(max(0.0, due - time.perf_counter()))
 
 
 def _kills(led: ledger.Ledger, name: str, function: str) -> Iterator[Figure]:
@@ -245,7 +253,7 @@ def _wait_for_quiet(led: ledger.Ledger) -> None:
     """Until nobody has asked or answered for a moment, a second at most."""
     for _ in range(20):
         before = led.log.verdicts_end()
-        time.sleep(0.05)
+        _pause(0.05)
         if led.log.verdicts_end() == before:
             return
 
