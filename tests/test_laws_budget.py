@@ -6,10 +6,11 @@ from hypothesis import given
 
 from ledger.core import events as e
 from ledger.core.budget import Budget
-from ledger.core.events import Record
+from ledger.core.events import Event, Record
 from ledger.core.fold import fold, next_deadline
+from ledger.core.shapes import Units
 from ledger.core.state import KILL, LIVE, Run, State
-from ledger.core.verdicts import UNITS, Verdict
+from ledger.core.verdicts import TOKENS, UNITS, Verdict
 from tests.runs import Told, runs
 from tests.twin import Twin, recount
 
@@ -121,3 +122,24 @@ def test_4_a_tick_moves_the_deadline_on(told: Told) -> None:
 
     assert "r" not in state.runs
     assert ticks < 60
+
+
+def test_4_a_call_that_outlives_its_lease_keeps_its_tokens_and_no_more() -> None:
+    """A model call of a minute outlives a lease of thirty seconds: nobody else may have its
+    tokens meanwhile, and what it did not take comes back at its end."""
+    told: list[tuple[int, Event]] = [
+        (0, e.RunStarted(run="r", agent="lead", source="p")),
+        (1, e.LeaseRequested(run="r", agent="lead", source="p",
+                             wants=Units(model_calls=4, tokens=1_000))),
+        (2, e.ModelCallStarted(run="r", agent="lead", call="m", model="large", lease="0-1",
+                               tokens_estimate=400)),
+        (40_000, e.Ticked(run="r")),
+        (60_000, e.ModelCallEnded(run="r", agent="lead", call="m", input_tokens=300)),
+    ]  # fmt: skip
+    state, seen = State(0), []
+    for offset, (at_ms, event) in enumerate(told):
+        fold(state, Record(offset, at_ms, event))
+        budget = state.runs["r"].budget
+        seen.append((budget.reserved(TOKENS), budget.spent(TOKENS)))
+
+    assert seen == [(0, 0), (1_000, 0), (1_000, 0), (400, 0), (0, 300)]

@@ -249,7 +249,8 @@ class Twin:
 
     def _returned(self, event: e.LeaseReturned) -> None:
         held = self.leases[event.lease]
-        for unit, name in enumerate(UNITS):
+        back = UNITS[:TOKENS] if held.ran_out else UNITS
+        for unit, name in enumerate(back):
             held.left[unit] -= min(held.left[unit], getattr(event.left, name))
         if event.closed:
             self._close(event.lease)

@@ -18,7 +18,7 @@ from ledger.core.events import Event, Record
 from ledger.core.fold import fold
 from ledger.core.shapes import Units
 from ledger.core.state import LIVE, State
-from ledger.core.verdicts import MODEL_CALLS, SPAWNS, TOKENS, TOOL_CALLS, Verdict
+from ledger.core.verdicts import MODEL_CALLS, SPAWNS, TOKENS, TOOL_CALLS, UNITS, Verdict
 
 Step = tuple[int, int, int, int]
 TTL_MS = 200
@@ -245,17 +245,16 @@ class World:
                 self.say(by, e.AgentEnded, name)
 
     def give_back(self, by: Process, what: int, how: int) -> None:
-        """Return a lease: whole, or a part of it; nothing is done on it afterwards."""
-        for lease in [x for x in by.leases.values() if not x.open_calls][what % 4 :][:1]:
-            left = Units(spawns=lease.left[0], tool_calls=lease.left[1], tokens=lease.left[3])
-            if how % 3 == 0:
-                left = Units(tool_calls=lease.left[1] // 2)
-                lease.left[1] -= left.tool_calls
-            else:
+        """Return a lease, or a part of it; with calls in flight, all but what they hold."""
+        for lease in list(by.leases.values())[what % 4 :][:1]:
+            part, busy = how % 3 == 0, lease.open_calls > 0
+            back = [0, lease.left[TOOL_CALLS] // 2, 0, 0, 0] if part else list(lease.left)
+            lease.left = [have - gone for have, gone in zip(lease.left, back, strict=True)]
+            if not part and not busy:
                 del by.leases[lease.id]
-            self.say(
-                by, e.LeaseReturned, lease.agent, lease=lease.id, left=left, closed=how % 3 > 0
-            )
+            left = Units(**dict(zip(UNITS, back, strict=True)))
+            fields = {"lease": lease.id, "left": left, "closed": not part and not busy}
+            self.say(by, e.LeaseReturned, lease.agent, **fields)
 
     # --- what happens to processes -----------------------------------------------------------
 

@@ -162,10 +162,10 @@ def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
     """
     back = [min(amount, left) for amount, left in zip(units, lease.left, strict=True)]
     for unit, amount in enumerate(back):
-        if amount == 0:
-            continue
+        if amount == 0 or (lease.forfeit and unit >= COUNTABLE):
+            continue  # Once it ran out only calls in flight hold tokens, and they are not returned.
         lease.left[unit] -= amount
-        place = SPENT + unit if lease.forfeit and unit < COUNTABLE else unit
+        place = SPENT + unit if lease.forfeit else unit
         for budget in chain:
             budget.used[place] -= amount
     return back
