@@ -31,7 +31,7 @@ def kept(run: Run) -> dict[str, tuple[int, int]]:
     leases_max *= len(run.agents)
     return {
         "agents": (len(run.agents), memory.agents_max),
-        "latched": (len(run.latched), 2 * memory.agents_max),
+        "latched": (len(run.latched), memory.agents_max),
         "sources": (len(run.sources), memory.sources_max),
         "calls": (len(run.calls), memory.calls_open_max),
         "handoffs": (len(run.handoffs), memory.handoffs_open_max),
@@ -160,6 +160,22 @@ def test_9_tombstones_of_others_are_not_a_run_s_to_forget() -> None:
         fold(state, Record(4 * n + 2, 10_000_000, e.Ticked(run=f"r{n}")))
 
     assert list(state.ended) == ["r0", "r1", "r2", "r3"]
+
+
+def test_9_rules_latch_no_more_names_than_there_may_be_agents() -> None:
+    """A rule may kill whom it finds, and a request may name anybody as the child to come."""
+    rule = policy.DuplicatedWork(info="kill_agent", warning="kill_agent")
+    kills = SMALL.model_copy(update={"findings": policy.Findings(duplicated_work=rule)})
+    state = State(0)
+    state.policies[kills.digest] = kills
+    fold(state, Record(0, 1_000, e.RunStarted(run="r", agent="lead", policy=kills.digest)))
+    started = e.AgentStarted(run="r", agent="a", parent="lead", task_fp=7)
+    fold(state, Record(1, 1_000, started))
+    for n in range(2, 200):
+        asked = e.SpawnRequested(run="r", agent="lead", child=f"child-{n}", task_fp=7)
+        fold(state, Record(n, 1_000 + n * 1_000, asked))
+
+    assert 0 < len(state.runs["r"].latched) <= kills.memory.agents_max
 
 
 def test_9_huge_numbers_stay_numbers() -> None:

@@ -292,7 +292,11 @@ def _order(run: Run, record: Record, finding: Finding, ordinal: int) -> RuleOrde
     if not scope:
         return None
     agent = run.agents.get(finding.subject)
-    held = run.latch | (agent.latch if agent is not None and scope != "run" else 0)
+    if agent is None and scope != "run" and len(run.latched) >= run.policy.memory.agents_max:
+        return None
+    held = run.latch
+    if agent is not None and scope != "run":
+        held |= agent.latch if scope == "agent" else agent.latch_below
     if held & (KILL | orders.BITS[action]):
         return None
     order = f"{run.partition}-{record.offset}-{ordinal}"

@@ -78,7 +78,7 @@ def _latch(run: Run, action: str, scope: str, agent_id: str, covered: list[Agent
             for held in run.latched.values():
                 held[0] &= KILL
                 held[1] &= KILL
-    else:
+    elif agent_id not in run.agents:
         held = run.latched.setdefault(agent_id, [0, 0])
         held[0] = held[0] & keep | bit
         if scope == "subtree":
@@ -91,7 +91,7 @@ def _latch(run: Run, action: str, scope: str, agent_id: str, covered: list[Agent
 
 def inherit(run: Run, agent: Agent) -> None:
     """A new agent takes the latch that was laid on its id, or on its ancestors."""
-    held = run.latched.get(agent.id, (0, 0))
+    held = run.latched.pop(agent.id, (0, 0))
     above = 0 if agent.parent is None else agent.parent.latch_below
     agent.latch |= held[0] | above
     agent.latch_below |= held[1] | above
