@@ -37,6 +37,10 @@ def source(run: Run, event: e.Event) -> str:
     return ""
 
 
+def _policy_recorded(run: Run, agent: Agent | None, event: e.PolicyRecorded) -> str:
+    return f"policies are recorded under the key 'policy', not in run {run.id}"
+
+
 def _run_started(run: Run, agent: Agent | None, event: e.RunStarted) -> str:
     return f"run {run.id} has started already"
 
@@ -125,6 +129,7 @@ def _order_given(run: Run, agent: Agent | None, event: e.OrderGiven) -> str:
 
 
 CHECKS: dict[type[e.Event], Check] = {
+    e.PolicyRecorded: _policy_recorded,
     e.RunStarted: _run_started,
     e.SpawnRequested: _spawn_requested,
     e.AgentStarted: _agent_started,
