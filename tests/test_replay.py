@@ -191,7 +191,14 @@ def test_of_two_verdicts_of_one_event_the_first_counts() -> None:
     assert replay(rows, again).compared == len(said)
 
 
-@pytest.mark.parametrize("value", [b"", b"nonsense", b"{}", b'{"offset":1}'])
+NO_UNITS = b'{"lease":"l","agent":"lead","holder":"p1","units":%s,"ttl_ms":1}'
+BROKEN = b'{"offset":1,"run":"r","lease":' + NO_UNITS + b"}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"nonsense", b"{}", b'{"offset":1}', BROKEN % b"[1]", BROKEN % b"[1,1,1,1,%d]" % 2**70],
+)
 def test_a_verdict_that_cannot_be_read_is_a_difference(value: bytes) -> None:
     """Corruption is found, and does not stop the replay."""
     rows, said = logged(BUSY)

@@ -12,7 +12,11 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ledger.core.shapes import Count
 
 Decision = Literal["allow", "deny", "transform"]
 Severity = Literal["info", "warning", "critical", "fatal"]
@@ -52,8 +56,8 @@ class Grant:
     lease: str
     agent: str
     holder: str
-    units: tuple[int, ...]
-    ttl_ms: int
+    units: Annotated[tuple[Count, ...], Field(min_length=5, max_length=5)]
+    ttl_ms: Count
 
 
 @dataclass(slots=True)
