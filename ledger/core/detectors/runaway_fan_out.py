@@ -19,7 +19,7 @@ from ledger.core.budget import narrowest
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import AgentEnded, AgentStarted, SpawnRequested
 from ledger.core.policy import Rule
-from ledger.core.state import Agent, Run
+from ledger.core.state import ENDED, Agent, Run
 from ledger.core.verdicts import SPAWNS, Denial, Severity
 
 NAME = "runaway_fan_out"
@@ -143,7 +143,9 @@ def _started(run: Run, parent: Agent, event: AgentStarted, slot: int, rule: Rule
 def _ended(run: Run, agent: Agent, event: AgentEnded, slot: int, rule: Rule) -> Signal | None:
     """Back at half the limit or below: what was said is over."""
     parent = agent.parent
-    if parent is None or run.spoken.get(f"{NAME} {parent.id}", 0) == 0:
+    if parent is None or agent.status == ENDED:
+        return None
+    if run.spoken.get(f"{NAME} {parent.id}", 0) == 0:
         return None
     if (parent.children_open - 1) * 2 > parent.limits.open_children_max:
         return None
