@@ -202,7 +202,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         found = await super()._fetch_records(consumer, active_partitions, **how)
         if consumer._subscription.subscription.assignment is not assignment:
             return {}  # Another place, of another assignment.
-        return {TP(*tp): Chunk(starts[TP(*tp)] or 0, records) for tp, records in found.items()}
+        chunks = {TP(*tp): records for tp, records in found.items()}
+        return {
+            tp: Chunk(start, records)
+            for tp, records in chunks.items()
+            if (start := starts[tp]) is not None
+        }
 
     async def move(self, places: dict[TP, int]) -> None:
         """Go on from these offsets. Runs in the thread."""
