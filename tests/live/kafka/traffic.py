@@ -78,7 +78,7 @@ class Traffic:
         if dice < 0.005:
             yield self._row(run, e.RunEnded, agent="lead")
             for known in (self.seqs, self.agents, self.leases, self.calls):
-                del known[run]  # type: ignore[attr-defined]
+                del known[run]
             return
         row = self._act(run)
         yield row

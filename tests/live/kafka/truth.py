@@ -13,27 +13,27 @@ from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import Published
+from ledger.processors.marker import Marker
 from ledger.wire import UnreadableEvent, decode
 
 
 @dataclass
 class Truth:
-    """Of one partition: runs as bytes, who ended, verdicts, and the offsets of refused records."""
+    """Of one partition before `end`: runs as bytes, who ended, verdicts, offsets refused."""
 
     end: int = 0
+    repeated: int = 0
     runs: dict[str, bytes] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
 
 
-async def folded(place: Place, partition: int, partitions: int) -> Truth:
-    """By folding the events topic with nothing but the core."""
-    truth, state = Truth(), State(partition)
+async def folded(place: Place, partition: int, partitions: int, end: int) -> Truth:
+    """By folding the events topic up to `end` with nothing but the core."""
+    truth, state = Truth(end), State(partition)
     topic = place.topic("events")
     async with Reader(place) as reader:
-        begin, truth.end = await reader.bounds(topic, partition)
-        assert begin == 0
         async for records in reader.read(topic, partition, 0, truth.end):
             for record in records:
                 try:
@@ -58,9 +58,11 @@ async def kept(place: Place, group: str, partition: int) -> Truth:
     """By reading checkpoints, verdicts and refusals, as the judges left them."""
     truth = Truth()
     for key, row in (await Checkpoints(place, group, partition).load()).items():
-        if key == MARKER or key.startswith(POLICY):
+        if key == MARKER:
+            truth.end = Marker.of(row).offset
+        elif key.startswith(POLICY):
             continue
-        if row.startswith(b"{"):
+        elif row.startswith(b"{"):
             truth.ended.add(key)
         else:
             truth.runs[key] = row
@@ -74,6 +76,7 @@ async def kept(place: Place, group: str, partition: int) -> Truth:
                 if verdict is not None:
                     assert verdict.offset not in truth.verdicts
                     truth.verdicts[verdict.offset] = replace(verdict, generation=0)
+        truth.repeated = rule.ignored
         topic = place.topic("refused")
         _, end = await reader.bounds(topic, 0)
         async for records in reader.read(topic, 0, 0, end):
