@@ -162,6 +162,8 @@ class Cluster:
             "min.insync.replicas": max(1, copies - 1),
             "unclean.leader.election.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
+            # Workers that die every few seconds shall be missed within a few.
+            "group.min.session.timeout.ms": 1000,
             "auto.create.topics.enable": "false",
             # A test kills the leader and wants a new one while it watches.
             "broker.session.timeout.ms": 3000,
