@@ -25,9 +25,9 @@ from ledger.log.kafka_checkpoints import NotOwner
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
 
+from .holder import Chunk
 from .partition import FoldFailed, Partition
 from .takeover import take_over
-from .transport import Chunk
 
 PIECE_RECORDS = 256
 """Folded at a stretch: about 2 ms, then others have their turn."""
@@ -98,7 +98,7 @@ class Judge:
             self.skipped += len(piece) - new
             await asyncio.sleep(0)
 
-    # --- what the transport asks (`transport.Holder`) ---
+    # --- what the transport asks (`holder.Holder`) ---
 
     def wants(self, tp: TP) -> int | None:
         """The next offset; None while the partition is not held."""
@@ -183,6 +183,9 @@ class Judge:
 
     async def _revive(self, partition: Partition) -> None:
         """Go on with what was parked, if we are still the owner."""
+        if not partition.caught_up:
+            await self._drop(partition)  # A checkpoint now would skip what others decided.
+            return
         try:
             await asyncio.wait_for(partition.checkpoint(), SETTLE_S)
             partition.parked = False

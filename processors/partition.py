@@ -117,6 +117,7 @@ class Partition:
         self._proof = marker.proof
         self._checkpointer = Checkpointer(memory, Cut(marker.offset))
         self._one_at_a_time = asyncio.Lock()
+        self._lost: Exception | None = None
         self.fed_s = time.monotonic()
 
     @property
@@ -152,7 +153,8 @@ class Partition:
 
     def failure(self) -> BaseException | None:
         """Why nothing more can be said; None while all is well."""
-        return next((box.failure for box in self.boxes if box.failure is not None), None)
+        failures = (self._lost, *(box.failure for box in self.boxes))
+        return next((failure for failure in failures if failure is not None), None)
 
     async def settle(self) -> None:
         """Return when all that was said is acknowledged. Raises OutboxFailed."""
@@ -160,11 +162,13 @@ class Partition:
             await mark
 
     async def checkpoint(self) -> None:
-        """Write what has changed. Raises NotOwner, OutboxFailed: then close, and start over."""
-        async with self._one_at_a_time:
-            began_s = time.monotonic()
-            await self._write_checkpoint()
-            self.checkpoint_s = time.monotonic() - began_s
+        """Write what has changed. Raises NotOwner, OutboxFailed: then close, and start over.
+
+        Who waits may be cancelled; the checkpoint is not, because half of one cannot go on.
+        """
+        work = asyncio.create_task(self._checkpoint())
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(work)
 
     async def close(self) -> None:
         """Forget all. What was not acknowledged may or may not be in the log."""
@@ -257,6 +261,18 @@ class Partition:
 
     def _marks(self) -> list[Awaitable[int]]:
         return [box.mark() for box in (self.boxes.verdicts, self.boxes.control, self.boxes.refused)]
+
+    async def _checkpoint(self) -> None:
+        async with self._one_at_a_time:
+            if self._lost is not None:
+                raise self._lost
+            began_s = time.monotonic()
+            try:
+                await self._write_checkpoint()
+            except Exception as problem:
+                self._lost = problem
+                raise
+            self.checkpoint_s = time.monotonic() - began_s
 
     async def _write_checkpoint(self) -> None:
         memory, cutting = self.memory, self._checkpointer
