@@ -26,50 +26,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from ledger.log.kafka_reader import NoPlace, OutOfRange
 
-FETCH_WAIT_MS = 100
-"""How long a broker holds a fetch that finds nothing. One record ends the wait."""
+from .holder import Holder
+from .thread import ConsumerThread
+
 LOOK_S = 0.1
 """A partition that is taken over begins to be read within this."""
 STALLED_S = 1.0
 """A chunk that its holder did not get within this was lost on the way."""
-_NO_GENERATION = -1
-
-
-class Chunk(NamedTuple):
-    """Records of one partition, in order, fetched from the offset `start` on.
-
-    A `start` past the holder's next offset means that a chunk was lost. A first record past
-    `start` does not: that is where Kafka keeps its own marks.
-    """
-
-    start: int
-    records: list[Any]
-
-
-class Holder(Protocol):
-    """Who holds partitions, as the transport sees it. All calls are on the app's loop."""
-
-    def wants(self, tp: TP) -> int | None:
-        """The offset to go on from; None while the partition cannot be read."""
-
-    def broken(self, tp: TP, problem: Exception) -> None:
-        """The partition cannot be read on from there: the log ends earlier, or begins later."""
-
-    async def assigned(self, partitions: set[TP]) -> None:
-        """These and no others are ours. Must not take long."""
-
-    async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
-        """Settle these; `lost`: others have them already, so write nothing."""
-
-    async def stopping(self) -> None:
-        """Settle everything, the worker ends."""
 
 
 class Consumer(driver.Consumer):
@@ -113,9 +83,9 @@ class Consumer(driver.Consumer):
             if tp not in self._placed or self._stalled(tp, wanted):
                 moves[tp] = wanted
         if moves:
-            await self._reading.call_thread(self._reading.move, moves)
-            self.seeks += len(moves)
             self._placed.update(moves)
+            self.seeks += len(moves)
+            await self._reading.call_thread(self._reading.move, moves)
         if not ready:
             await self.sleep(timeout)
             return {}
@@ -182,52 +152,6 @@ class Consumer(driver.Consumer):
         self.stop_flow()
         await self.holder.stopping()
         await super().on_stop()
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka in a thread of its own, as Faust runs it, but never deciding where to read."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        consumer._auto_offset_reset = "none"
-        return consumer
-
-    async def _fetch_records(  # type: ignore[override]
-        self, consumer: Any, active_partitions: set[TP], **how: Any
-    ) -> dict[TP, Chunk]:
-        # Where each partition stands is asked here, where nothing comes between.
-        starts = {tp: self.place(tp) for tp in active_partitions}
-        assignment = consumer._subscription.subscription.assignment
-        found = await super()._fetch_records(consumer, active_partitions, **how)
-        if consumer._subscription.subscription.assignment is not assignment:
-            return {}  # Another place, of another assignment.
-        chunks = {TP(*tp): records for tp, records in found.items()}
-        return {
-            tp: Chunk(start, records)
-            for tp, records in chunks.items()
-            if (start := starts[tp]) is not None
-        }
-
-    async def move(self, places: dict[TP, int]) -> None:
-        """Go on from these offsets. Runs in the thread."""
-        consumer = self._ensure_consumer()
-        assigned = consumer.assignment()
-        for tp, offset in places.items():
-            if tp in assigned:
-                consumer.seek(tp, offset)
-
-    def place(self, tp: TP) -> int | None:
-        """The offset that is fetched next; None when nobody knows yet."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
-        if assignment is None or tp not in assignment.tps:
-            return None
-        state = assignment.state_value(tp)
-        return state.position if state.has_valid_position else None
-
-    def dropped(self) -> bool:
-        """Whether the group has already given our partitions to others."""
-        return bool(self._ensure_consumer()._coordinator.generation == _NO_GENERATION)
 
 
 class Transport(driver.Transport):

@@ -1,0 +1,37 @@
+"""What the transport hands out, and what it asks of whoever holds the partitions it reads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from faust.types import TP
+
+
+class Chunk(NamedTuple):
+    """Records of one partition, in order, fetched from the offset `start` on.
+
+    A `start` past the holder's next offset means that a chunk was lost. A first record past
+    `start` does not: that is where Kafka keeps its own marks.
+    """
+
+    start: int
+    records: list[Any]
+
+
+class Holder(Protocol):
+    """Who holds partitions, as the transport sees it. All calls are on the app's loop."""
+
+    def wants(self, tp: TP) -> int | None:
+        """The offset to go on from; None while the partition cannot be read."""
+
+    def broken(self, tp: TP, problem: Exception) -> None:
+        """The partition cannot be read on from there: the log ends earlier, or begins later."""
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """These and no others are ours. Must not take long."""
+
+    async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
+        """Settle these; `lost`: others have them already, so write nothing."""
+
+    async def stopping(self) -> None:
+        """Settle everything, the worker ends."""

@@ -1,0 +1,66 @@
+"""The thread that aiokafka runs in: fetches chunks, and says exactly where each begins.
+
+What a newcomer would get wrong
+    A lost chunk is only noticed if the next one's beginning is true. So it is asked for here,
+    right before the fetch, where nothing comes between, and not remembered anywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from .holder import Chunk
+
+FETCH_WAIT_MS = 100
+"""How long a broker holds a fetch that finds nothing. One record ends the wait."""
+NO_GENERATION = -1
+"""The generation of who is no member of the group."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka in a thread of its own, as Faust runs it, but never deciding where to read."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._auto_offset_reset = "none"
+        return consumer
+
+    async def _fetch_records(  # type: ignore[override]
+        self, consumer: Any, active_partitions: set[TP], **how: Any
+    ) -> dict[TP, Chunk]:
+        # Where each partition stands is asked here, where nothing comes between.
+        starts = {tp: self.place(tp) for tp in active_partitions}
+        assignment = consumer._subscription.subscription.assignment
+        found = await super()._fetch_records(consumer, active_partitions, **how)
+        if consumer._subscription.subscription.assignment is not assignment:
+            return {}  # Another place, of another assignment.
+        chunks = {TP(*tp): records for tp, records in found.items()}
+        return {
+            tp: Chunk(start, records)
+            for tp, records in chunks.items()
+            if (start := starts[tp]) is not None
+        }
+
+    async def move(self, places: dict[TP, int]) -> None:
+        """Go on from these offsets. Runs in the thread."""
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        for tp, offset in places.items():
+            if tp in assigned:
+                consumer.seek(tp, offset)
+
+    def place(self, tp: TP) -> int | None:
+        """The offset that is fetched next; None when nobody knows yet."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        if assignment is None or tp not in assignment.tps:
+            return None
+        state = assignment.state_value(tp)
+        return state.position if state.has_valid_position else None
+
+    def dropped(self) -> bool:
+        """Whether the group has already given our partitions to others."""
+        return bool(self._ensure_consumer()._coordinator.generation == NO_GENERATION)
