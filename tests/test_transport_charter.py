@@ -1,0 +1,159 @@
+"""What the batch transport relies on in Faust and aiokafka is still there, and does the same.
+
+None of it is promised by either. An upgrade that changes it shall fail here, with the name of
+what changed, and not as a lost event in a fleet.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("faust", reason="install coordination-ledger[kafka] for what runs on Kafka")
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator, OffsetCommitRequest
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from faust.app.base import App
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from ledger.log.kafka_place import Place
+from ledger.processors.app import JudgeApp, create_app
+from ledger.processors.thread import NO_GENERATION, ConsumerThread
+from ledger.processors.transport import Consumer
+
+EVENTS = TP("ledger-events", 0)
+
+CALLED: list[tuple[Any, str]] = [
+    (driver.Consumer.getmany, "self timeout"),
+    (driver.Consumer._getmany, "self active_partitions timeout"),
+    (driver.Consumer._wait_next_records, "self timeout"),
+    (driver.Consumer.perform_seek, "self"),
+    (driver.Consumer.commit, "self topics start_new_transaction"),
+    (driver.Consumer.ack, "self message"),
+    (driver.Consumer.verify_event_path, "self now tp"),
+    (driver.Consumer.on_partitions_revoked, "self revoked"),
+    (driver.Consumer.on_partitions_assigned, "self assigned generation_id"),
+    (driver.Consumer.on_stop, "self"),
+    (driver.Consumer.stop_flow, "self"),
+    (driver.Consumer.highwater, "self tp"),
+    (driver.Consumer._new_consumer_thread, "self"),
+    (driver.AIOKafkaConsumerThread._create_worker_consumer, "self transport"),
+    (driver.AIOKafkaConsumerThread._ensure_consumer, "self"),
+    (driver.AIOKafkaConsumerThread.call_thread, "self fun args kwargs"),
+    (
+        driver.AIOKafkaConsumerThread._fetch_records,
+        "self consumer active_partitions timeout max_records",
+    ),
+    (AIOKafkaConsumer.seek, "self partition offset"),
+]
+
+
+@pytest.fixture
+def app() -> JudgeApp:
+    """An app that was never started."""
+    return create_app(Place("127.0.0.1:1", partitions=4, replication=1))
+
+
+@pytest.mark.parametrize(
+    ("function", "names"), CALLED, ids=lambda one: getattr(one, "__name__", "")
+)
+def test_what_is_overridden_or_called_has_the_same_arguments(
+    function: Callable[..., Any], names: str
+) -> None:
+    """An override of a method that nobody calls any more would look like a working one."""
+    assert " ".join(inspect.signature(function).parameters) == names
+
+
+def message(app: App, offset: int) -> Any:
+    """A message as Faust's driver makes one."""
+    fields = (EVENTS.topic, EVENTS.partition, offset, 0.0, 1, None, None, [offset], None, 0, 0)
+    return ConsumerMessage(*fields, EVENTS, generation_id=app.consumer_generation_id)  # type: ignore[arg-type]
+
+
+async def drained(app: App, offsets: list[int], *, clear: bool) -> list[int]:
+    """What Faust's own loop delivers of messages with these offsets."""
+    got: list[int] = []
+    consumer = driver.Consumer(
+        app.transport, callback=_nothing, on_partitions_revoked=_nothing,
+        on_partitions_assigned=_nothing,
+    )  # fmt: skip
+
+    async def deliver(what: Any) -> None:
+        got.append(what.offset)
+
+    async def getmany(timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
+        for offset in offsets:
+            if clear:
+                consumer._read_offset[EVENTS] = None
+            yield EVENTS, message(app, offset)
+        consumer._stopped.set()
+
+    consumer.callback = deliver
+    consumer.getmany = getmany  # type: ignore[method-assign]
+    await consumer._drain_messages(consumer)
+    return got
+
+
+async def _nothing(*_: Any) -> None: ...
+
+
+def test_the_loop_drops_what_is_lower_than_it_remembers(app: JudgeApp) -> None:
+    """The reason to clear `_read_offset`: a chunk read again is lower, and must come through."""
+    assert asyncio.run(drained(app, [10, 5, 11], clear=False)) == [10, 11]
+
+
+def test_the_loop_delivers_all_once_its_memory_is_cleared(app: JudgeApp) -> None:
+    assert asyncio.run(drained(app, [10, 5, 11], clear=True)) == [10, 5, 11]
+
+
+def test_faust_makes_our_consumer_with_our_thread(app: JudgeApp) -> None:
+    async def made() -> tuple[Any, Any]:
+        return app.consumer, app.consumer._thread  # type: ignore[attr-defined]
+
+    consumer, thread = asyncio.run(made())
+
+    assert type(consumer) is Consumer
+    assert type(thread) is ConsumerThread
+    assert consumer.holder is app.judge
+
+
+def test_the_fields_that_the_thread_sets_are_read_when_aiokafka_starts() -> None:
+    """Else a fetch waits 1.5 s, and a position out of range is silently another one."""
+    start = inspect.getsource(AIOKafkaConsumer.start)
+
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in start
+    assert "auto_offset_reset=self._auto_offset_reset" in start
+
+
+def test_a_fetch_follows_the_position_and_moves_it() -> None:
+    """The beginning of a chunk is the position right before its fetch."""
+    result = inspect.getsource(Fetcher.fetched_records)
+
+    assert "getall" in result
+    assert isinstance(inspect.getattr_static(TopicPartitionState, "position"), property)
+    assert isinstance(inspect.getattr_static(TopicPartitionState, "has_valid_position"), property)
+
+
+def test_who_left_the_group_has_no_generation() -> None:
+    """It tells partitions that are asked back from those that others already have."""
+    assert OffsetCommitRequest.DEFAULT_GENERATION_ID == NO_GENERATION
+    assert "DEFAULT_GENERATION_ID" in inspect.getsource(GroupCoordinator.reset_generation)
+
+
+def test_stopping_ends_the_flow_before_the_consumer() -> None:
+    """`stopping` settles while the thread is there and nothing more is delivered."""
+    stop = inspect.getsource(App._stop_consumer)
+
+    assert stop.index("stop_flow()") < stop.index("_stop_fetcher()")
+    assert "_stop_consumer()" in inspect.getsource(App.on_stop)
+
+
+def test_streams_wait_for_nothing_at_a_rebalance(app: JudgeApp) -> None:
+    """Nothing is acknowledged, so waiting for that would hold up every rebalance."""
+    assert not app.conf.stream_wait_empty
+    assert "stream_wait_empty" in inspect.getsource(App._consumer_wait_empty)
