@@ -93,7 +93,7 @@ class Cluster:
         log.close()
 
     def wait(self, node: int) -> None:
-        """Return when the node answers; raises RuntimeError with the end of its log when it dies."""
+        """Return when the node answers; RuntimeError with the end of its log when it dies."""
         until = time.monotonic() + UP_WITHIN_S
         while time.monotonic() < until:
             if self.nodes[node].poll() is not None:
