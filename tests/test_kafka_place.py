@@ -1,0 +1,59 @@
+"""Addresses of ledgers on Kafka: read right, refused with a sentence, secrets never shown."""
+
+import pytest
+
+pytest.importorskip("aiokafka", reason="install coordination-ledger[kafka]")
+
+from ledger.log.kafka_keys import partition_of
+from ledger.log.kafka_place import BadPlace, place
+
+
+def test_the_short_form_names_the_default_topics() -> None:
+    found = place("kafka://host:9092")
+
+    assert found.bootstrap == "host:9092"
+    assert found.topic("events") == "ledger-events"
+    assert found.security == {}
+
+
+def test_several_hosts_a_prefix_and_options() -> None:
+    found = place("kafka://a:1,b:2/acme?partitions=4&replication=1")
+
+    assert (found.bootstrap, found.prefix) == ("a:1,b:2", "acme")
+    assert (found.partitions, found.replication) == (4, 1)
+
+
+def test_a_user_means_sasl_and_kafkas_means_tls() -> None:
+    found = place("kafkas://me:p%40ss@host:9093/x?sasl=PLAIN").security
+
+    assert found["security_protocol"] == "SASL_SSL"
+    assert found["sasl_mechanism"] == "PLAIN"
+    assert found["sasl_plain_password"] == "p@ss"
+    assert found["ssl_context"].check_hostname
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://host", "kafka://", "kafka://h?what=1", "kafka://h?partitions=many"]
+)
+def test_what_is_no_address_is_refused_with_the_form_of_one(url: str) -> None:
+    with pytest.raises(BadPlace, match="write kafka://host:9092/prefix"):
+        place(url)
+
+
+def test_a_secret_is_shown_nowhere() -> None:
+    """Errors and reprs end up in logs."""
+    with pytest.raises(BadPlace) as caught:
+        place("kafka://me:secret@host?what=1")
+
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(place("kafka://me:secret@host"))
+
+
+@pytest.mark.parametrize(
+    ("key", "hashed"),
+    [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
+     (b"a-little-bit-longer-string", -1486304829), (b"abc", 479470107)],
+)  # fmt: skip
+def test_keys_are_hashed_as_the_java_client_does(key: bytes, hashed: int) -> None:
+    """The vectors of Kafka's own UtilsTest; another hash would look for a run elsewhere."""
+    assert partition_of(key, 12) == (hashed & 0x7FFFFFFF) % 12
