@@ -1,6 +1,6 @@
 """The one function: events and policy in, verdicts out, state changed in place.
 
-`fold` is three steps: `advance` moves the run's clock to the record and lets leases that ran
+`fold` is three steps: `clock.advance` moves the run's clock to the record and lets leases that ran
 out end; `decide` reads; `apply` changes. A verdict that was published is applied, never
 decided anew: `apply_published`.
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ledger.core import budget, detectors, orders
+from ledger.core import detectors, orders
 from ledger.core import events as e
 from ledger.core.admission import RECALL_RETRY_MS, admit, barred, recalls, wanted
-from ledger.core.changes import CHANGES, Change, apply_orders, drop_lease, end_run, grant
+from ledger.core.changes import CHANGES, Change, apply_orders, end_run, grant
 from ledger.core.checks import CHECKS, WITHOUT_AGENT, Check
 from ledger.core.checks import source as check_source
+from ledger.core.clock import advance, jump, set_deadline
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import Record
 from ledger.core.lifecycle import FOLD_VERSION, apply_outside, forget, judge_outside
@@ -54,7 +55,7 @@ def fold(state: State, record: Record) -> Verdict | None:
         verdict = judge_outside(state, record)
         apply_outside(state, record, verdict)
         return verdict
-    last = _advance(run, record, event)
+    last = advance(run, record, event)
     if last < 0:
         return None
     plan = _PLANS[type(event)]
@@ -71,7 +72,7 @@ def apply_published(state: State, record: Record, verdict: Verdict | None) -> No
     if run is None:
         apply_outside(state, record, verdict)
         return
-    last = _advance(run, record, event)
+    last = advance(run, record, event)
     if last < 0:
         return
     plan = _PLANS[type(event)]
@@ -91,7 +92,7 @@ def compare(state: State, record: Record, published: Published) -> Verdict | Non
         verdict = judge_outside(state, record)
         apply_outside(state, record, published(verdict))
         return verdict
-    last = _advance(run, record, event)
+    last = advance(run, record, event)
     if last < 0:
         return None
     plan = _PLANS[type(event)]
@@ -110,65 +111,6 @@ def next_deadline(state: State, run_id: str) -> int:
     return 0 if run is None or run.observed else run.deadline_ms
 
 
-# --- time --------------------------------------------------------------------------------------
-
-
-def _advance(run: Run, record: Record, event: e.Event) -> int:
-    """Move the clock; gives the last seq heard from the event's source (0: none).
-
-    -1 for what was heard before, which is silent: Kafka delivers at least once.
-    """
-    if record.offset <= run.offset:
-        return -1
-    last = run.sources.get(event.source, 0)
-    seq = event.seq
-    if seq <= last and seq:
-        run.offset = record.offset
-        run.repeats += 1
-        return -1
-    if run.observed:
-        run.now_ms = max(run.now_ms, event.at_ms)
-        return last
-    run.now_ms = max(run.now_ms, record.append_ms)
-    if run.now_ms >= run.deadline_ms or run.jumped_ms:
-        _due(run)
-    return last
-
-
-def _due(run: Run) -> None:
-    """A deadline is reached: say so before anything ends where the clock jumped past it."""
-    late = run.now_ms - run.deadline_ms
-    if late > run.policy.memory.clock_jump_ms and run.leases and not run.jumped_ms:
-        run.jumped_ms = late
-        run.deadline_ms = run.now_ms
-        return
-    run.jumped_ms = 0
-    if late >= 0:
-        _expire(run)
-
-
-def _expire(run: Run) -> None:
-    """Let the leases that ran out end, and find the next deadline."""
-    while 0 < run.next_expiry_ms() <= run.now_ms:
-        lease = run.pop_expiry()
-        agent = run.agents[lease.agent]
-        budget.forfeit(lease, agent.chain)
-        if not any(lease.left):
-            drop_lease(run, lease)
-    _set_deadline(run)
-
-
-def _set_deadline(run: Run) -> None:
-    memory = run.policy.memory
-    waits_ms = orders.waits_until_ms(run)
-    if run.status == ENDED:
-        over = max(run.ended_ms + memory.linger_ms, waits_ms)
-    else:
-        over = run.active_ms + memory.idle_ms
-    times = (max(over, run.now_ms + 1), run.next_expiry_ms(), waits_ms)
-    run.deadline_ms = min(at_ms for at_ms in times if at_ms)
-
-
 # --- decide ------------------------------------------------------------------------------------
 
 
@@ -180,7 +122,7 @@ def _decide(
     refusal = _refusal(run, agent, event, plan, last)
     if refusal:
         verdict = _verdict(run, record, refusal)
-        verdict.findings = (_jump(run),) if run.jumped_ms else ()
+        verdict.findings = (jump(run),) if run.jumped_ms else ()
         return verdict
     signals: list[tuple[int, Signal]] | None = None
     for slot, look in deciders:
@@ -225,7 +167,7 @@ def _say(
     killed = request and agent is not None and barred(run, agent, event)  # type: ignore[arg-type]
     verdict = _verdict(run, record)
     if run.jumped_ms:
-        verdict.findings = (_jump(run),)
+        verdict.findings = (jump(run),)
     if signals and not killed:
         _find(run, record, signals, verdict, request)
     if request and verdict.denial is None:
@@ -312,19 +254,6 @@ def _quiet(run: Run, event: e.Event) -> tuple[str, ...]:
     return orders.due_quiet(run)
 
 
-def _jump(run: Run) -> Finding:
-    allowed = run.policy.memory.clock_jump_ms
-    return Finding(
-        "clock_jump",
-        run.id,
-        "warning",
-        1,
-        f"log time is {run.jumped_ms} ms past a deadline; policy allows {allowed}. "
-        "Nothing has expired yet; the next event lets it.",
-        {"late_ms": run.jumped_ms},
-    )
-
-
 def _verdict(run: Run, record: Record, refusal: str = "") -> Verdict:
     event = record.event
     return Verdict(
@@ -406,4 +335,4 @@ def _tick(state: State, run: Run) -> None:
     if over and not orders.waits_until_ms(run):  # Somebody waits to hear that it is quiet.
         forget(state, run)
     else:
-        _set_deadline(run)
+        set_deadline(run)
