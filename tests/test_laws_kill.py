@@ -190,6 +190,35 @@ def test_6_an_order_is_quiet_when_all_answered() -> None:
     assert talk.run.live == 0
 
 
+def test_6_an_order_waits_for_who_holds_a_lease_and_announced_nobody() -> None:
+    """An agent acts in a child process too, which took a lease of its own."""
+    talk = Talk()
+    lease = {"wants": Units(tool_calls=5)}
+    talk.tell(e.LeaseRequested, "lead", source="p2", **lease)
+    talk.order("kill")
+    (order,) = talk.run.orders
+
+    assert talk.tell(e.OrderReceipted, source="p1", order=order) is None
+    assert talk.tell(e.Ticked) is None
+    answered = talk.tell(e.OrderReceipted, source="p2", order=order)
+    assert answered is not None
+    assert answered.quiet == (order,)
+
+
+def test_6_an_order_waits_as_long_as_a_lease_for_an_answer() -> None:
+    """Who holds no lease may still have calls in flight; he has time to stop them and say so."""
+    talk = Talk()
+    talk.order("kill")
+    (order,) = talk.run.orders
+    assert talk.tell(e.Ticked) is None
+    assert next_deadline(talk.state, "r") == talk.run.orders[order].at_ms + 30_000
+
+    talk.now_ms += 30_000
+    late = talk.tell(e.Ticked)
+    assert late is not None
+    assert late.quiet == (order,)
+
+
 @given(runs())
 def test_6_an_order_is_quiet_only_when_nobody_in_its_scope_holds_a_lease(told: Told) -> None:
     """Quiet is a promise: nobody may act any more who did not say that he stopped."""
