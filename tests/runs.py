@@ -18,7 +18,7 @@ from ledger.core import codec, policy
 from ledger.core import events as e
 from ledger.core.events import Event, Record
 from ledger.core.fold import fold
-from ledger.core.shapes import Contract, Units
+from ledger.core.shapes import Contract, Grade, Units
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
 from ledger.wire import encode_verdict
@@ -267,11 +267,14 @@ MOVES: Sequence[Teach] = (
 )  # fmt: skip
 
 
-def tell(moves: Sequence[Move], pinned: policy.Policy = TIGHT) -> Told:
-    """The records that these moves make, after the policy and the start of run `r`."""
+def tell(moves: Sequence[Move], pinned: policy.Policy = TIGHT, grade: Grade = "declared") -> Told:
+    """The records that these moves make, after the policy and the start of run `r`.
+
+    Of grade `observed` it is an import: it carries its own clock, and nothing is refused.
+    """
     to = Teller(pinned)
     to.say(e.PolicyRecorded, "", 0, run="policy", digest=pinned.digest, text=pinned.text, source="")
-    to.say(e.RunStarted, "lead", 0, policy=pinned.digest)
+    to.say(e.RunStarted, "lead", 0, policy=pinned.digest, grade=grade)
     for kind, who, what, how, when in moves:
         name = AGENTS[what % 6] if who == STRANGER else to.known[who % len(to.known)]
         MOVES[kind % len(MOVES)](to, name, what, how, when)
@@ -290,6 +293,12 @@ def moves(size_max: int = 60) -> st.SearchStrategy[list[Move]]:
 def runs(size_max: int = 60) -> st.SearchStrategy[Told]:
     """Whole runs under one of three policies."""
     return st.builds(tell, moves(size_max), st.sampled_from([TIGHT, ROOMY, SHADOW]))
+
+
+def any_runs(size_max: int = 60) -> st.SearchStrategy[Told]:
+    """Whole runs, imports among them."""
+    imports = st.builds(tell, moves(size_max), st.just(TIGHT), st.just("observed"))
+    return runs(size_max) | imports
 
 
 def snapshot(state: State) -> dict[str, Any]:

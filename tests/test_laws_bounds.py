@@ -14,7 +14,7 @@ from ledger.core.events import EVENT_TYPES, Event, Record
 from ledger.core.fold import fold
 from ledger.core.shapes import Units
 from ledger.core.state import Run, State
-from tests.runs import SHADOW, TIGHT, Told, runs, snapshot
+from tests.runs import SHADOW, TIGHT, Told, any_runs, snapshot
 
 SMALL = TIGHT.model_copy(
     update={
@@ -46,7 +46,7 @@ def kept(run: Run) -> dict[str, tuple[int, int]]:
     }
 
 
-@given(runs())
+@given(any_runs())
 def test_9_what_a_run_remembers_is_bounded(told: Told) -> None:
     """The judge of a fleet lives for months; what grows without a limit ends it."""
     state = State(0)

@@ -22,7 +22,7 @@ from ledger.core.fold import apply_published, compare, fold
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
 from ledger.wire import UnreadableEvent, decode, decode_verdict, encode, encode_verdict
-from tests.runs import MOVES, SHADOW, TIGHT, Told, moves, runs, said, snapshot, tell
+from tests.runs import MOVES, SHADOW, TIGHT, Told, any_runs, moves, said, snapshot, tell
 
 
 def through_the_wire(verdict: Verdict | None) -> Verdict | None:
@@ -35,7 +35,7 @@ def published(verdict: Verdict | None, ours: Verdict | None) -> Verdict | None:
     return through_the_wire(verdict)
 
 
-@given(runs())
+@given(any_runs())
 def test_2_the_same_events_give_the_same_verdicts(told: Told) -> None:
     """A judge that takes over, and an auditor a year later, must come to the same."""
     state, verdicts = told.judged()
@@ -70,7 +70,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@given(runs())
+@given(any_runs())
 def test_2_an_event_read_back_is_judged_as_it_was(told: Told) -> None:
     """What the log holds is bytes: nothing that decides may be lost in them."""
     state = State(0)
@@ -79,7 +79,7 @@ def test_2_an_event_read_back_is_judged_as_it_was(told: Told) -> None:
     assert said([fold(state, record) for record in back]) == said(told.judged()[1])
 
 
-@given(runs())
+@given(any_runs())
 def test_2_folding_is_deciding_and_applying_what_was_decided(told: Told) -> None:
     """A judge that restores applies what was published; it must end where the first one stood.
 
@@ -109,7 +109,7 @@ def test_2_what_was_decided_otherwise_is_applied_all_the_same(made: Any, data: A
     snapshot(state)
 
 
-@given(runs(), st.integers(0, 60))
+@given(any_runs(), st.integers(0, 60))
 def test_2_a_run_written_down_and_read_back_goes_on_the_same(told: Told, cut: int) -> None:
     """A checkpoint is a cache: whoever goes on from it says what would have been said."""
     state, verdicts = State(0), []
@@ -124,7 +124,7 @@ def test_2_a_run_written_down_and_read_back_goes_on_the_same(told: Told, cut: in
     assert snapshot(state) == snapshot(plain)
 
 
-@given(runs())
+@given(any_runs())
 def test_2_a_run_written_down_twice_is_the_same_bytes(told: Told) -> None:
     """Nothing is lost in writing: what is read back writes down equal."""
     state, _ = told.judged()
@@ -134,7 +134,7 @@ def test_2_a_run_written_down_twice_is_the_same_bytes(told: Told) -> None:
         assert codec.dump_run(codec.load_run(written, state)) == written
 
 
-@given(runs(), st.data())
+@given(any_runs(), st.data())
 def test_3_an_earlier_record_again_is_silent(told: Told, data: Any) -> None:
     """The log delivers at least once; what was heard before changes nothing."""
     state = State(0)
@@ -147,7 +147,7 @@ def test_3_an_earlier_record_again_is_silent(told: Told, data: Any) -> None:
         assert snapshot(state) == before
 
 
-@given(runs(), st.data())
+@given(any_runs(), st.data())
 def test_3_any_prefix_again_is_silent(told: Told, data: Any) -> None:
     """After a rebalance the feed starts anew somewhere before."""
     state, _ = told.judged()
@@ -158,7 +158,7 @@ def test_3_any_prefix_again_is_silent(told: Told, data: Any) -> None:
     assert snapshot(state) == before
 
 
-@given(runs(), st.data())
+@given(any_runs(), st.data())
 def test_3_an_event_sent_again_is_silent(told: Told, data: Any) -> None:
     """A client that saw no answer sends again: the log gives the same event another offset."""
     state, _ = told.judged()
@@ -210,7 +210,7 @@ def test_8_json_of_a_known_type_is_read_or_refused(fields: dict[str, Any], of: s
     assert decode(encode(event)) == event
 
 
-@given(runs(), st.data())
+@given(any_runs(), st.data())
 def test_8_a_mutated_event_never_breaks_the_judge(told: Told, data: Any) -> None:
     """A wrong value that is still an event is judged or refused like any other."""
     state, _ = told.judged()
@@ -228,7 +228,7 @@ def test_8_a_mutated_event_never_breaks_the_judge(told: Told, data: Any) -> None
         snapshot(state)
 
 
-@given(runs(), st.data())
+@given(any_runs(), st.data())
 def test_8_a_refused_event_changes_nothing(told: Told, data: Any) -> None:
     """It cannot follow what came before; only its number is noted."""
     state = State(0)
