@@ -162,6 +162,26 @@ def test_9_tombstones_of_others_are_not_a_run_s_to_forget() -> None:
     assert list(state.ended) == ["r0", "r1", "r2", "r3"]
 
 
+def test_9_what_was_said_is_remembered_of_so_many_subjects_only() -> None:
+    """Two agents that do all things twice make a finding of each."""
+    state, findings = State(0), 0
+    state.policies[SMALL.digest] = SMALL
+    fold(state, Record(0, 1_000, e.RunStarted(run="r", agent="lead", policy=SMALL.digest)))
+    fold(state, Record(1, 1_000, e.AgentStarted(run="r", agent="a", parent="lead")))
+    for n in range(2, 200, 4):
+        for step, who in enumerate(("lead", "a")):
+            start = e.ToolCallStarted(run="r", agent=who, call="c", tool="t", args_fp=n)
+            verdict = fold(state, Record(n + 2 * step, 1_000, start))
+            findings += len(verdict.findings) if verdict is not None else 0
+            fold(
+                state,
+                Record(n + 2 * step + 1, 1_000, e.ToolCallEnded(run="r", agent=who, call="c")),
+            )
+
+    assert findings > SMALL.memory.findings_max
+    assert len(state.runs["r"].spoken) <= SMALL.memory.findings_max
+
+
 def test_9_rules_latch_no_more_names_than_there_may_be_agents() -> None:
     """A rule may kill whom it finds, and a request may name anybody as the child to come."""
     rule = policy.DuplicatedWork(info="kill_agent", warning="kill_agent")

@@ -205,6 +205,19 @@ def test_6_an_order_waits_for_who_holds_a_lease_and_announced_nobody() -> None:
     assert answered.quiet == (order,)
 
 
+def test_6_an_order_waits_for_no_dead_process() -> None:
+    """One of two processes is proved dead before the other answers."""
+    talk = Talk()
+    talk.start("a", "lead", source="p2")
+    talk.order("kill")
+    (order,) = talk.run.orders
+    assert talk.tell(e.HolderLost, holder="p1") is None
+    answered = talk.tell(e.OrderReceipted, source="p2", order=order)
+
+    assert answered is not None
+    assert answered.quiet == (order,)
+
+
 def test_6_an_order_waits_as_long_as_a_lease_for_an_answer() -> None:
     """Who holds no lease may still have calls in flight; he has time to stop them and say so."""
     talk = Talk()

@@ -61,14 +61,14 @@ def test_5_a_process_that_dies_takes_no_lease_of_another_with_it() -> None:
     told: list[Event] = [
         e.RunStarted(run="r", agent="lead", source="p0", policy=CROWDED.digest),
         e.AgentStarted(run="r", agent="a", parent="lead", source="p1"),
-        e.LeaseRequested(run="r", agent="a", source="p2", wants=Units(spawns=3)),
+        e.LeaseRequested(run="r", agent="a", source="p2", wants=Units(spawns=2)),
         e.HolderLost(run="r", holder="p1"),
     ]
     for offset, event in enumerate(told):
         fold(state, Record(offset, 1_000, event))
     run = state.runs["r"]
 
-    assert run.live_leased == 3
+    assert run.live_leased == 2
     assert run.agents["a"].status == LIVE
 
     fold(state, Record(10, 1_000, e.HolderLost(run="r", holder="p2")))

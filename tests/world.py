@@ -29,11 +29,11 @@ STEPS_MS = (*[1] * 94, 20, 20, 20, 90, 90, 300)
 CROWDED = policy.Policy(
     name="crowded",
     run=policy.RunLimits(
-        agents_max=8, agents_live_max=5, depth_max=3, tool_calls_max=9, model_calls_max=7,
+        agents_max=7, agents_live_max=5, depth_max=3, tool_calls_max=9, model_calls_max=7,
         tokens_max=1_000, microdollars_max=100_000, spawns_refused_max=1_000,
     ),
     agent=policy.AgentLimits(
-        open_children_max=3, children_max=5, tool_calls_max=6, model_calls_max=5,
+        open_children_max=2, children_max=5, tool_calls_max=6, model_calls_max=5,
         tokens_max=800, microdollars_max=100_000,
     ),
     lease=policy.Leases(
