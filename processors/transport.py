@@ -16,7 +16,8 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     The rebalance callbacks come on the main loop, through `on_partitions_revoked` and
     `on_partitions_assigned`; `app.stop` ends in the consumer's `on_stop`, its thread still there.
     `perform_seek` is how Faust goes back to committed offsets; `commit` how it commits;
-    `ack` how it notes what is done; `verify_event_path` how it suspects a stalled partition.
+    `ack` how it notes what is done; `verify_event_path` how it suspects a stalled partition;
+    `on_buffer_full` how it stops reading one.
     `_create_worker_consumer` makes aiokafka's consumer; its two private fields set here are read
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
     a hole. `_coordinator.generation` is -1 when the group has dropped this member.
@@ -113,6 +114,9 @@ class Consumer(driver.Consumer):
             tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type,
             None, None, chunk, None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: a full queue makes the loop wait. Faust would not look again for a second."""
 
     # --- what Faust would do with offsets, and the holder does ---
 

@@ -35,6 +35,7 @@ CALLED: list[tuple[Any, str]] = [
     (driver.Consumer.perform_seek, "self"),
     (driver.Consumer.commit, "self topics start_new_transaction"),
     (driver.Consumer.ack, "self message"),
+    (driver.Consumer.on_buffer_full, "self tp"),
     (driver.Consumer.verify_event_path, "self now tp"),
     (driver.Consumer.on_partitions_revoked, "self revoked"),
     (driver.Consumer.on_partitions_assigned, "self assigned generation_id"),
