@@ -117,10 +117,18 @@ class Checkpoints:
     async def _send(self, batch: Any) -> None:
         batch.close()
         sending = self._producer.send_batch(batch, self._topic, partition=self._partition)
-        self._sent.append(await self._patiently(sending))
+        sent = await self._patiently(sending)
+        sent.add_done_callback(_heard)
+        self._sent.append(sent)
 
     async def _patiently(self, doing: Any) -> Any:
         try:
             return await asyncio.wait_for(doing, PATIENCE_S)
         except (KafkaError, TimeoutError, AssertionError) as problem:
             raise NotOwner(f"{type(problem).__name__} {problem}") from problem
+
+
+def _heard(sent: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear that it failed; the commit says so to who is."""
+    if not sent.cancelled():
+        sent.exception()
