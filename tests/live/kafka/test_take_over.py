@@ -1,0 +1,217 @@
+"""Who takes a partition over goes on exactly where it was left, and whoever had it is nobody."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ledger.core.codec import dump_run
+from ledger.judge.checkpoint import MARKER
+from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
+from ledger.log.kafka_outbox import producer
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_topics import TopicsWrong, apply, check
+from ledger.processors.marker import Marker
+from ledger.processors.partition import Partition
+from ledger.processors.takeover import LogBroken, take_over
+from tests.live.kafka.chaos import Workers
+from tests.live.kafka.traffic import Traffic
+from tests.live.kafka.truth import Truth, folded, kept
+from tests.waiting import wait_for
+
+GROUP = "judges"
+
+
+async def fill(place: Place, traffic: Traffic, batches: int) -> None:
+    """Write batches of events to partition 0."""
+    sender = producer(place)
+    await sender.start()
+    for _ in range(batches):
+        batch = sender.create_batch()
+        for key, value in traffic.batch():
+            batch.append(timestamp=None, key=key, value=value)
+        sent = await sender.send_batch(batch, place.topic("events"), partition=0)
+        traffic.wrote((await sent).offset)
+    await sender.stop()
+
+
+@asynccontextmanager
+async def judge(place: Place) -> AsyncIterator[Partition]:
+    """Partition 0 in the hands of a new judge."""
+    partition = await take_over(place, GROUP, 0, partitions=place.partitions or 0, failing={})
+    try:
+        yield partition
+    finally:
+        await partition.close()
+
+
+async def feed(place: Place, partition: Partition) -> None:
+    """All that there is, as a feed gives it."""
+    async with Reader(place) as reader:
+        topic = place.topic("events")
+        _, end = await reader.bounds(topic, 0)
+        begin = partition.memory.next_offset
+        async for records in reader.read(topic, 0, begin, end):
+            partition.fold(records)
+    await partition.settle()
+
+
+async def both(place: Place) -> tuple[Truth, Truth]:
+    """What the judges left, and a plain fold of the same."""
+    ours = await kept(place, GROUP, 0)
+    return replace(ours, repeated=0), await folded(place, 0, place.partitions or 0, ours.end)
+
+
+def test_judges_in_turn_leave_what_one_would(place: Place) -> None:
+    """Each restores what the one before it wrote down, and decides nothing twice."""
+
+    async def story() -> None:
+        traffic = Traffic(0, place.partitions or 0, seed=1)
+        for _ in range(3):
+            await fill(place, traffic, 5)
+            async with judge(place) as partition:
+                await feed(place, partition)
+                await partition.checkpoint()
+        ours, plain = await both(place)
+
+        assert ours == plain
+
+    asyncio.run(story())
+
+
+def test_what_was_said_without_a_checkpoint_is_not_decided_anew(place: Place) -> None:
+    """A judge dies between its verdicts and its checkpoint: who comes next applies them."""
+
+    async def story() -> None:
+        await fill(place, Traffic(0, place.partitions or 0, seed=2), 5)
+        async with judge(place) as first:
+            await feed(place, first)
+            said = dict.fromkeys(first.memory.state.runs)
+        async with judge(place) as second:
+            assert not second.caught_up
+
+            await feed(place, second)
+
+            assert second.memory.state.runs.keys() == said.keys()
+            assert second.caught_up
+            await second.checkpoint()
+        ours, plain = await both(place)
+
+        assert ours == plain
+
+    asyncio.run(story())
+
+
+def test_a_judge_that_was_replaced_can_say_nothing(place: Place) -> None:
+    """A zombie: thawed after another took over, it folds, publishes, and nobody listens."""
+
+    async def story() -> None:
+        traffic = Traffic(0, place.partitions or 0, seed=3)
+        await fill(place, traffic, 5)
+        async with judge(place) as zombie:
+            await feed(place, zombie)
+            async with judge(place) as owner:
+                await fill(place, traffic, 5)
+                await feed(place, zombie)
+                with pytest.raises(NotOwner):
+                    await zombie.checkpoint()
+                await feed(place, owner)
+                await owner.checkpoint()
+                ours = await kept(place, GROUP, 0)
+        plain = await folded(place, 0, place.partitions or 0, ours.end)
+
+        assert ours.repeated > 0
+        assert replace(ours, repeated=0, refused=set()) == replace(plain, refused=set())
+
+    asyncio.run(story())
+
+
+def test_a_poisoned_checkpoint_is_folded_again(place: Place) -> None:
+    """Rows that cannot be read cost time, and change nothing."""
+
+    async def story() -> None:
+        await fill(place, Traffic(0, place.partitions or 0, seed=4), 10)
+        async with judge(place) as partition:
+            await feed(place, partition)
+            await partition.checkpoint()
+            true = {run: dump_run(held) for run, held in partition.memory.state.runs.items()}
+        poisoner = Checkpoints(place, GROUP, 0)
+        await poisoner.open()
+        rows = await poisoner.load()
+        bad = sorted(true)[:3]
+        await poisoner.write(dict.fromkeys(bad, b"[99, what]"))
+        await poisoner.commit(Marker.of(rows[MARKER]).offset)
+        await poisoner.close()
+        async with judge(place) as restored:
+            found = {run: dump_run(held) for run, held in restored.memory.state.runs.items()}
+
+        assert found == true
+
+    asyncio.run(story())
+
+
+def test_a_log_made_anew_is_not_judged(place: Place) -> None:
+    """Offsets of another log mean other events: budgets would be granted twice."""
+
+    async def story() -> None:
+        await fill(place, Traffic(0, place.partitions or 0, seed=5), 5)
+        async with judge(place) as partition:
+            await feed(place, partition)
+            await partition.checkpoint()
+        await make_anew(place)
+        with pytest.raises(LogBroken, match="ends at offset 0"):
+            async with judge(place):
+                pass
+        await fill(place, Traffic(0, place.partitions or 0, seed=6), 20)
+        with pytest.raises(LogBroken, match="is not what was judged there"):
+            async with judge(place):
+                pass
+
+    asyncio.run(story())
+
+
+async def make_anew(place: Place) -> None:
+    """Delete the events topic and create it again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
+    await admin.start()
+    await admin.delete_topics([place.topic("events")])
+    while place.topic("events") in await admin.list_topics():
+        pass
+    await admin.close()
+    created, _ = await apply(place)
+    assert created == [place.topic("events")]
+
+
+def test_topics_are_checked_and_never_changed(place: Place) -> None:
+    """Applying again creates nothing; another number of partitions is said, not made."""
+    created, wrong = asyncio.run(apply(place))
+    assert (created, wrong) == ([], [])
+    other = replace(place, partitions=8)
+
+    created, wrong = asyncio.run(apply(other))
+
+    assert created == []
+    assert len(wrong) == 3
+    with pytest.raises(TopicsWrong, match="has 4 partitions"):
+        asyncio.run(check(other))
+
+
+def test_a_wrong_setting_stops_a_worker_with_a_sentence(place: Place, tmp_path: Path) -> None:
+    """Before it reads: by then it would have judged by a wrong clock."""
+    workers = Workers(replace(place, partitions=8), tmp_path)
+    workers.start()
+    try:
+        process: subprocess.Popen[bytes] = workers.running[1]
+        wait_for(lambda: process.poll() is not None, 30, what="the worker to end")
+
+        assert process.returncode == 1
+        assert "has 4 partitions, topics.toml says 8" in workers.said()
+        assert "Traceback" not in workers.said()
+    finally:
+        workers.end()
