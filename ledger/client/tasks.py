@@ -54,10 +54,10 @@ _tasks: weakref.WeakKeyDictionary[Any, Task] = weakref.WeakKeyDictionary()
 def this_task() -> Task | None:
     """The task that runs here; None outside of asyncio."""
     asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return None
-    loop = asyncio._get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
+    # Another thread may still be importing it: then nothing runs under it here.
+    running = getattr(asyncio, "_get_running_loop", None)
+    loop = None if running is None else running()
+    task = None if loop is None else sys.modules["asyncio"].current_task(loop)
     if task is None:
         return None
     found = _tasks.get(task)
