@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core.events import SAFE_INT_MAX
 from ledger.core.fingerprint import (
     FINGERPRINT_VERSION,
     NEAR_CHARS_MAX,
@@ -17,6 +16,7 @@ from ledger.core.fingerprint import (
     exact_json,
     near,
 )
+from ledger.core.shapes import SAFE_INT_MAX
 
 TASK = (
     "Read the quarterly report of the sales department, list every customer that left, "
