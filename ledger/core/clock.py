@@ -31,8 +31,12 @@ def advance(run: Run, record: Record, event: e.Event) -> int:
     if run.observed:
         run.now_ms = max(run.now_ms, event.at_ms)
         return last
-    run.now_ms = max(run.now_ms, record.append_ms)
-    if run.now_ms >= run.deadline_ms or run.jumped_ms:
+    now_ms = record.append_ms
+    if now_ms > run.now_ms:  # The builtin max costs three times as much, at every event.
+        run.now_ms = now_ms
+    else:
+        now_ms = run.now_ms
+    if now_ms >= run.deadline_ms or run.jumped_ms:
         _due(run)
     return last
 

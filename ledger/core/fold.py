@@ -118,15 +118,20 @@ def _decide(
     run: Run, agent: Agent | None, record: Record, event: e.Event, plan: Plan, last: int
 ) -> Verdict | None:
     """What is to be said of the record; reads only."""
-    _, _, deciders, speaks, _, _ = plan
-    refusal = _refusal(run, agent, event, plan, last)
+    needs_agent, check, deciders, speaks, _, _ = plan
+    refusal = ""
+    if last == 0 or (agent is None and needs_agent):
+        refusal = _refusal(run, agent, event, plan, last)
+    elif check is not None:
+        refusal = check(run, agent, event)
     if refusal:
         verdict = _verdict(run, record, refusal)
         verdict.findings = (jump(run),) if run.jumped_ms else ()
         return verdict
     signals: list[tuple[int, Signal]] | None = None
+    rules = run.rules
     for slot, look in deciders:
-        signal = look(run, agent or _actor(run, event), event, slot, run.rules[slot])
+        signal = look(run, agent or _actor(run, event), event, slot, rules[slot])
         if signal is not None:
             signals = signals or []
             signals.append((slot, signal))
