@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -148,7 +149,7 @@ class DuplicatedWork(Rule):
         3, description="agents that did the same before it is a warning; the second is an info"
     )
     near_bits: Annotated[int, Field(ge=0, le=8)] = Field(
-        3, description="bits in which near fingerprints of the same task may differ"
+        1, description="bits in which near fingerprints of the same task may differ"
     )
     calls_remembered: Annotated[int, Field(ge=1, le=4_096)] = Field(
         64, description="calls and tasks a run remembers"
@@ -233,6 +234,13 @@ class Policy(BaseModel):
     memory: Memory = Memory()
     unreachable: Unreachable = Unreachable()
     client: Client = Client()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
+        """A copy, changed by `update`; it works out its own text and digest."""
+        copy = super().model_copy(update=update, deep=deep)
+        for derived in ("text", "digest"):
+            copy.__dict__.pop(derived, None)
+        return copy
 
     @cached_property
     def text(self) -> str:
