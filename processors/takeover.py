@@ -16,7 +16,7 @@ from ledger.core.lifecycle import FOLD_VERSION
 from ledger.core.verdicts import Verdict
 from ledger.errors import LedgerError
 from ledger.judge.checkpoint import MARKER
-from ledger.judge.restore import _load_notes, _load_runs
+from ledger.judge.restore import load_notes, load_runs
 from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox, producer
@@ -139,8 +139,8 @@ async def _memory(
     reader: Reader, place: Place, number: int, rows: dict[str, bytes], marker: Marker
 ) -> PartitionMemory:
     memory = PartitionMemory(number)
-    _load_notes(memory, rows)
-    stale = _load_runs(memory, rows, lambda: None)
+    load_notes(memory, rows)
+    stale = load_runs(memory, rows, lambda: None)
     memory.advance(marker.offset, 0)
     if stale:
         await fold_again(reader, place, memory, stale, marker)

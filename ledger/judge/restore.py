@@ -37,8 +37,8 @@ def restore(
     decided = log.judge().next_offset
     marker = _marker(rows)
     memory = Memory()
-    _load_notes(memory, rows)
-    stale = _load_runs(memory, rows, alive)
+    load_notes(memory, rows)
+    stale = load_runs(memory, rows, alive)
     memory.advance(marker.offset, 0)
     if stale:
         _fold_again(log, memory, stale, marker, alive, say)
@@ -69,7 +69,7 @@ def _marker(rows: dict[str, bytes]) -> Marker:
     return Marker() if found is None else Marker(**from_json(found))
 
 
-def _load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
+def load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
     """Take everything that is no run out of `rows`: policies, ends, orders for runs to come."""
     for key in [key for key, row in rows.items() if row[:1] == b"{"]:
         note: dict[str, Any] = from_json(rows.pop(key))
@@ -83,7 +83,7 @@ def _load_notes(memory: Memory, rows: dict[str, bytes]) -> None:
         memory.place[key] = note["at"]
 
 
-def _load_runs(memory: Memory, rows: Mapping[str, bytes], alive: Callable[[], object]) -> set[str]:
+def load_runs(memory: Memory, rows: Mapping[str, bytes], alive: Callable[[], object]) -> set[str]:
     """Load the runs; those that this code cannot read are returned."""
     stale = set()
     for count, (key, row) in enumerate(rows.items()):
