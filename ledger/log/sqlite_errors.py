@@ -7,7 +7,15 @@ import os
 
 import apsw
 
-from ledger.log import LogCorrupt, LogError, LogForeign, LogFull, LogLocked, LogUnwritable
+from ledger.log import (
+    LogCorrupt,
+    LogError,
+    LogForeign,
+    LogFull,
+    LogLocked,
+    LogMissing,
+    LogUnwritable,
+)
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -43,8 +51,19 @@ def locked(path: str, who: str) -> LogLocked:
     )
 
 
+def removed(path: str) -> LogMissing:
+    """The file went while it was in use."""
+    return LogMissing(
+        path,
+        "the file was removed or replaced while in use",
+        "put it back, or start this process again to begin a new log",
+    )
+
+
 def from_errno(path: str, number: int) -> LogError:
-    """LogFull or LogUnwritable, by what the system said (0: it said nothing)."""
+    """LogFull, LogMissing or LogUnwritable, by what the system said (0: it said nothing)."""
+    if number == errno.ENOENT:
+        return removed(path)
     if number in _NO_SPACE:
         return LogFull(
             path,

@@ -24,7 +24,7 @@ from typing import TypeVar
 import apsw
 
 from ledger.log import LogClosed, LogError, LogForeign, LogMissing
-from ledger.log.sqlite_errors import explained, from_errno, locked
+from ledger.log.sqlite_errors import explained, from_errno, locked, removed
 from ledger.log.sqlite_fork import open_files
 from ledger.log.sqlite_lock import WritersLock
 from ledger.log.sqlite_schema import APPLICATION_ID, FORMAT, create
@@ -56,6 +56,7 @@ class LogFile:
         self._inode: tuple[int, int] | None = None
         self._closed = False
         self._unsafe = False
+        self._make = make
         self._check_path(make)
         open_files.add(self)  # Before it is open: a fork must not copy a half-open connection.
         try:
@@ -161,11 +162,7 @@ class LogFile:
             self._writing = self._open()
             self._writing.set_wal_hook(self._note_wal)
         elif _inode(self.path) != self._inode:
-            raise LogMissing(
-                self.path,
-                "the file was removed or replaced while in use",
-                "put it back, or start this process again to begin a new log",
-            )
+            raise removed(self.path)
         return self._writing
 
     def _reader(self) -> apsw.Connection:
@@ -177,7 +174,7 @@ class LogFile:
     def _open(self) -> apsw.Connection:
         connection: apsw.Connection | None = None
         try:
-            connection = apsw.Connection(self.path)
+            connection = apsw.Connection(self.path, flags=self._flags())
             connection.set_busy_timeout(int(self.wait_s * 1000))
             self._identify(connection)
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -193,6 +190,11 @@ class LogFile:
             raise
         self._inode = _inode(self.path)
         return connection
+
+    def _flags(self) -> int:
+        """Only the first connection may make the file: one that was removed stays removed."""
+        make = apsw.SQLITE_OPEN_CREATE if self._make and self._inode is None else 0
+        return apsw.SQLITE_OPEN_READWRITE | make
 
     def _identify(self, connection: apsw.Connection) -> None:
         kind = connection.execute("PRAGMA application_id").get
