@@ -30,6 +30,8 @@ CANDIDATE_S = 0.03
 """How often a candidate looks at the heartbeat."""
 IDLE_S = 30.0
 """How long a judge stays with nobody there and nothing said."""
+FINISH_S = 2.0
+"""How long a judge told to end goes on with what is recorded already; the next one has the rest."""
 SAY_AGAIN_S = 10.0
 """The same trouble is said once in this time."""
 SAID_MAX = 100
@@ -78,6 +80,7 @@ class Judge:
         try:
             with self.log.bell("judge") as bell:
                 self._run(bell)
+            self._finish()
             self.close()
         finally:
             self._forget()  # Where something went wrong there is nothing to settle.
@@ -95,6 +98,17 @@ class Judge:
                 return
             else:
                 self._stop.wait(CANDIDATE_S)
+
+    def _finish(self) -> None:
+        """Judge what was recorded before it was told to end; not what goes on coming."""
+        end, until_s = self.log.end(), time.monotonic() + FINISH_S
+        while (
+            self._term is not None
+            and self._term.memory.next_offset < end
+            and time.monotonic() < until_s
+            and self.step()
+        ):
+            pass
 
     def stop(self) -> None:
         """Make `run` return soon; from any thread or signal handler."""
