@@ -232,6 +232,36 @@ def test_6_an_order_waits_as_long_as_a_lease_for_an_answer() -> None:
     assert late.quiet == (order,)
 
 
+@pytest.mark.parametrize("end", ["agent", "run", "kill"])
+def test_6_a_lease_on_its_way_back_when_its_agent_ended_is_no_mistake(end: str) -> None:
+    """The kill and the return cross: its client did what it was told, and is blamed for nothing."""
+    talk = Talk()
+    talk.start("a", "lead", source="p2")
+    granted = talk.tell(e.LeaseRequested, "a", source="p2", wants=Units(tool_calls=5))
+    assert granted is not None
+    assert granted.lease is not None
+    lease = {"source": "p2", "lease": granted.lease.lease, "left": Units(tool_calls=5)}
+    if end == "kill":
+        talk.order("kill", "subtree", "a")
+        (order,) = talk.run.orders
+        talk.tell(e.OrderReceipted, source="p2", order=order)
+    else:
+        talk.tell(e.AgentEnded if end == "agent" else e.RunEnded, "a")
+    spent = talk.run.budget.used[:]
+
+    assert not talk.run.leases
+    assert talk.tell(e.LeaseReturned, "a", **lease) is None
+    assert talk.run.budget.used == spent
+
+
+def test_6_who_lives_returns_only_what_it_holds() -> None:
+    """A return of what was never lent is a client that lost count."""
+    refused = Talk().tell(e.LeaseReturned, "lead", lease="0-77")
+
+    assert refused is not None
+    assert refused.refusal == "lease 0-77 is not open"
+
+
 @given(runs())
 def test_6_an_order_is_quiet_only_when_nobody_in_its_scope_holds_a_lease(told: Told) -> None:
     """Quiet is a promise: nobody may act any more who did not say that he stopped."""

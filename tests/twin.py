@@ -248,6 +248,9 @@ class Twin:
         self._close_if_empty(call.lease)
 
     def _returned(self, event: e.LeaseReturned) -> None:
+        if event.lease not in self.leases:  # Settled when its agent, or all of the run, was over.
+            assert self.over or not self.members[event.agent].live or self.killed(event.agent)
+            return
         held = self.leases[event.lease]
         back = UNITS[:TOKENS] if held.ran_out else UNITS
         for unit, name in enumerate(back):

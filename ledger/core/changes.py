@@ -190,7 +190,9 @@ def _handoff_closed(
 
 
 def _lease_returned(run: Run, agent: Agent, event: e.LeaseReturned, offset: int) -> None:
-    lease = run.leases[event.lease]
+    lease = run.leases.get(event.lease)
+    if lease is None:
+        return  # It was settled when its agent or the run ended.
     back = budget.give_back(lease, agent.chain, budget.amounts(event.left))
     agent.children_leased -= back[SPAWNS]
     run.live_leased -= back[SPAWNS]

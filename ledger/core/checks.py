@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ledger.core import events as e
-from ledger.core.state import Agent, Run
+from ledger.core.state import ENDED, KILL, Agent, Run
 
 Check = Callable[[Run, Agent | None, Any], str]
 
@@ -108,10 +108,16 @@ def _handoff_answered(
     return ""
 
 
+def _settled(run: Run, agent: Agent | None) -> bool:
+    """Whether the leases of this agent ended with it: a return on its way then is no mistake."""
+    assert agent is not None
+    return ENDED in (run.status, agent.status) or bool((run.latch | agent.latch) & KILL)
+
+
 def _lease_returned(run: Run, agent: Agent | None, event: e.LeaseReturned) -> str:
     lease = run.leases.get(event.lease)
     if lease is None:
-        return f"lease {event.lease} is not open"
+        return "" if _settled(run, agent) else f"lease {event.lease} is not open"
     if lease.agent != event.agent or lease.holder != event.source:
         return f"lease {event.lease} is of {lease.agent}, held by {lease.holder}"
     return ""
