@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ledger.core.events import Record, RunStarted
 from ledger.judge import Judge, JudgeNotStarted, checkpoint, chores, deadlines, ensure, process
+from ledger.judge.memory import Memory
 from ledger.judge.process import gone, this_process
 from ledger.judge.restore import marker_of
 from ledger.judge.start import LOG_BYTES_MAX
@@ -166,3 +168,11 @@ def test_a_deadline_that_is_gone_is_forgotten() -> None:
 
     assert heap.due(100, lambda _: 0) == []
     assert heap.next_ms() == 0
+
+
+def test_the_first_record_of_a_kafka_log_is_applied() -> None:
+    """Kafka's offsets begin at 0; what another judge decided of that record counts too."""
+    memory = Memory()
+    memory.apply(Record(0, 1_000, RunStarted(run="r", agent="lead")), None)
+
+    assert set(memory.state.runs) == {"r"}

@@ -41,7 +41,7 @@ class Memory:
     def apply(self, record: Record, verdict: Verdict | None) -> None:
         """Apply what was decided of a record, unless the checkpoint has it already."""
         run = record.event.run
-        if run not in self.state.runs and record.offset <= self.place.get(run, 0):
+        if run not in self.state.runs and record.offset <= self.place.get(run, -1):
             return
         apply_published(self.state, record, verdict)
         self._note(record.event, record.offset)
