@@ -240,9 +240,9 @@ class Partition:
         """Orders that a rule gave go to every client."""
         for order in verdict.orders:
             given = OrderGiven(
-                run=verdict.run, agent=order.agent, source=SOURCE, order=order.order,
-                action=order.action, scope=order.scope, reason=order.reason[:REASON_MAX],
-                by=SOURCE,
+                run=verdict.run, agent=order.agent, source=SOURCE, at_ms=verdict.at_ms,
+                order=order.order, action=order.action, scope=order.scope,
+                reason=order.reason[:REASON_MAX], by=SOURCE,
             )  # fmt: skip
             self.boxes.control.put(Letter(verdict.run.encode(), encode(given)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import ledger
 from ledger.core import events as e
+from ledger.core import policy
 from ledger.core.state import ENDED
 from tests.clients import connected, judged, limits, of_type, refusals, state_of, told
 from tests.waiting import wait_for
@@ -117,6 +119,34 @@ def test_a_run_that_was_killed_before_it_began_does_not_begin(led: ledger.Ledger
     led.kill("doomed", reason="known to be bad")
     with pytest.raises(ledger.Killed, match="known to be bad"), led.run("r", run="doomed"):
         raise AssertionError("it ran")
+
+
+def test_the_receipt_of_a_rules_order_counts_from_the_order(tmp_path: Path) -> None:
+    """What was used before somebody was killed is no cost of the kill."""
+    rule = policy.RepeatedStep(warning="kill_run", warn_repeats=2)
+    pinned = policy.Policy(findings=policy.Findings(repeated_step=rule))
+
+    def work(led: ledger.Ledger) -> None:
+        with led.run("r") as run:
+            with run.model_call("m") as model:
+                model.usage(input_tokens=700, cost_microdollars=50)
+            judged(led)
+            made_ms = time.time_ns() // 1_000_000
+            wait_for(lambda: time.time_ns() // 1_000_000 > made_ms, what="the clock to move")
+            for _ in range(100):
+                with run.tool_call("look", {"at": 1}) as look:
+                    look.result("nothing")
+                judged(led)
+
+    with connected(tmp_path, pinned) as led:
+        with pytest.raises(ledger.Killed):
+            work(led)
+        judged(led)
+        (receipt,) = of_type(led.log, e.OrderReceipted)
+        given = [e.OrderGiven.model_validate_json(row.value) for row in led.log.control(0, 10)]
+
+    assert given[0].at_ms > 0
+    assert (receipt.tokens_since, receipt.microdollars_since) == (0, 0)
 
 
 def test_a_kill_gives_its_receipt(led: ledger.Ledger) -> None:

@@ -35,6 +35,7 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
+    from ledger.core.verdicts import RuleOrder, Verdict
     from ledger.log.sqlite import SqliteLog
 
 RUNS_ENDED_MAX = 1_000
@@ -239,10 +240,8 @@ class Engine:
             if agent.lease is not None and agent.lease.id in ids:
                 leases.recall(agent, agent.lease.id, self.queue)
 
-    def _rule_order(
-        self, run: str, id: str, action: str, scope: str, agent: str, reason: str
-    ) -> None:
-        self.orders.lay(run, id, action, scope, agent, reason)
+    def _rule_order(self, verdict: Verdict, order: RuleOrder) -> None:
+        self.orders.lay(verdict.run, verdict.at_ms, order)
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -25,6 +25,7 @@ from ledger.core.state import KILL
 
 if TYPE_CHECKING:
     from ledger.client.queue import Queue
+    from ledger.core.verdicts import RuleOrder
     from ledger.log.sqlite import SqliteLog
 
 READ_ROWS = 500
@@ -62,13 +63,13 @@ class Orders:
                         self._lay(run, _order(row.value))
                 after = rows[-1].pos
 
-    def lay(self, run: str, id: str, action: str, scope: str, agent: str, reason: str) -> None:
-        """Lay an order that was heard of another way (a rule's, in a verdict)."""
+    def lay(self, run: str, at_ms: int, given: RuleOrder) -> None:
+        """Lay an order that a rule gave at `at_ms`, heard of in its verdict."""
         local = self._runs.get(run)
-        if local is not None and id not in local.orders:
+        if local is not None and given.order not in local.orders:
             order = OrderGiven.model_validate(
-                {"run": run, "order": id, "action": action, "scope": scope, "agent": agent,
-                 "reason": reason}
+                {"run": run, "order": given.order, "action": given.action, "scope": given.scope,
+                 "agent": given.agent, "reason": given.reason, "at_ms": at_ms}
             )  # fmt: skip
             with self._lock:
                 self._lay(local, order)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ledger import wire
 from ledger.client.waiter import Waiter
-from ledger.core.verdicts import Finding, Verdict
+from ledger.core.verdicts import Finding, RuleOrder, Verdict
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Verdicts:
         log: SqliteLog,
         runs: dict[str, LocalRun],
         *,
-        on_order: Callable[[str, str, str, str, str, str], object],
+        on_order: Callable[[Verdict, RuleOrder], object],
         on_unclaimed: Callable[[Verdict], object],
         on_recall: Callable[[LocalRun, tuple[str, ...]], object],
     ) -> None:
@@ -138,9 +138,7 @@ class Verdicts:
         if run is None:
             return
         for order in verdict.orders:
-            self._on_order(
-                verdict.run, order.order, order.action, order.scope, order.agent, order.reason
-            )
+            self._on_order(verdict, order)
         for finding in verdict.findings:
             _heed(run, finding)
         if verdict.recalls:

@@ -67,7 +67,7 @@ class Said:
         """Take in the verdict on `event`; orders that a rule gave go to every client."""
         verdict.generation = self._epoch
         self.verdicts.append((verdict.offset, verdict.run, encode_verdict(verdict)))
-        self.controls += [(verdict.run, _order(verdict.run, order)) for order in verdict.orders]
+        self.controls += [(verdict.run, _order(verdict, order)) for order in verdict.orders]
         if verdict.findings or verdict.quiet or verdict.recalls:
             self.wake = None
         elif self.wake is not None:
@@ -290,12 +290,13 @@ class _FoldFailed(Exception):
         super().__init__(offset, self.reason)
 
 
-def _order(run: str, order: RuleOrder) -> bytes:
+def _order(verdict: Verdict, order: RuleOrder) -> bytes:
     """An order by a rule as every client reads orders."""
     given = OrderGiven(
-        run=run,
+        run=verdict.run,
         agent=order.agent,
         source=SOURCE,
+        at_ms=verdict.at_ms,
         order=order.order,
         action=order.action,
         scope=order.scope,
