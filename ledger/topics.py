@@ -56,12 +56,13 @@ def differences(topic: Topic, *, partitions: int, replication: int, settings: An
     if partitions != topic.partitions:
         found.append(
             f"{topic.name} has {partitions} partitions, topics.toml says {topic.partitions}; "
-            "the number is fixed for a log's life: name it in the settings, or use another prefix"
+            "the number is fixed for a log's life: name it in the log's URL "
+            f"(?partitions={partitions}), or use another prefix"
         )
     if replication < topic.replication:
         found.append(
             f"{topic.name} has {replication} replicas, topics.toml says {topic.replication}; "
-            "reassign it, or ask for fewer"
+            f"reassign it, or ask for fewer in the log's URL (?replication={replication})"
         )
     for name, value in topic.settings.items():
         there = settings.get(name)

@@ -38,6 +38,7 @@ PANELS = {
     "Stop": "kill pause resume",
     "Ask": "sql query",
     "Prove": "replay simulate archive",
+    "Kafka": "topics",
     "Set up": "policy schema docs",
 }
 """How the help groups the commands."""
@@ -139,7 +140,10 @@ def _version(wanted: bool) -> None:
 def everywhere(
     context: typer.Context,
     log: Annotated[
-        str, typer.Option(envvar="LEDGER_LOG", help="The log file.", metavar="PATH")
+        str,
+        typer.Option(
+            envvar="LEDGER_LOG", help="The log: a file, or kafka://host:9092.", metavar="PATH"
+        ),
     ] = "ledger.db",
     archive: Annotated[
         str | None,
@@ -173,11 +177,12 @@ from ledger.cli import (  # noqa: E402 - they register themselves here.
     show,
     simulate,
     tail,
+    topics,
     up,
 )
 
 for _module in (
     up, demo, imports, runs, show, tail, orders, ask, replay, simulate, policy, schema, archive,
-    docs,
+    topics, docs,
 ):  # fmt: skip
     _module.register(app)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,21 +15,47 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
+    from ledger.log.kafka_place import Place as KafkaPlace
     from ledger.log.sqlite import SqliteLog
+
+KAFKA = ("kafka://", "kafkas://")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What `--log`, `--archive` and `--policy` say; `policy` None: the default."""
+    """What `--log`, `--archive` and `--policy` say; `policy` None: the default.
+
+    `kafka` is the URL of a log that is no file; empty: it is one.
+    """
 
     log: Path
     archive: str
     policy: Path | None = None
+    kafka: str = ""
+
+    def on_kafka(self) -> KafkaPlace:
+        """The place on Kafka. Raises NotOnKafka, BadPlace."""
+        if not self.kafka:
+            raise NotOnKafka(str(self.log))
+        try:
+            import ledger.log.kafka_reader  # noqa: F401
+        except ImportError:
+            raise KafkaNotInstalled from None
+        # What it has to say of itself comes as an error too, and then with a remedy.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        from ledger.log.kafka_place import BadPlace, place
+
+        try:
+            return place(self.kafka)
+        except OSError as problem:
+            raise BadPlace(shown(self.kafka), f"its certificates: {problem}") from None
 
     def open_log(self, *, create: bool = False) -> SqliteLog:
         """The log; with `create` a missing file becomes one. Raises NoLedger, LogForeign, …"""
         from ledger.log.sqlite import SqliteLog
 
+        if self.kafka:
+            raise OnKafka(shown(self.kafka))
         if not create and not self.log.exists():
             raise NoLedger(str(self.log))
         return SqliteLog(self.log, create=create)
@@ -54,6 +82,44 @@ class NoLedger(LedgerError):
         )
 
 
+class NotOnKafka(LedgerError):
+    """The command is for a log on Kafka, and `path` is a file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is no log on Kafka; "
+            "name one with --log kafka://host:9092/prefix (or LEDGER_LOG)"
+        )
+
+
+class OnKafka(LedgerError):
+    """The command is for a log that is a file, and `url` is on Kafka."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def __str__(self) -> str:
+        return f"{self.url} is on Kafka, and this command needs a log file; name one with --log"
+
+
+class KafkaNotInstalled(LedgerError):
+    """What only Kafka needs is not installed."""
+
+    def __str__(self) -> str:
+        return "what Kafka needs is not installed; run: pip install 'coordination-ledger[kafka]'"
+
+
+def shown(url: str) -> str:
+    """The URL without its secret."""
+    head, at, rest = url.rpartition("@")
+    return f"{head.partition('://')[0]}://...@{rest}" if at else url
+
+
 def place(context: typer.Context) -> Place:
     """The place that this command line names."""
     found = context.find_object(Place)
@@ -62,7 +128,11 @@ def place(context: typer.Context) -> Place:
 
 
 def make(log: str, archive: str | None, policy: str | None) -> Place:
-    """The place these options name; the archive stands beside the log unless it is named."""
-    return Place(
-        Path(log), archive or f"{os.fspath(log)}-archive", Path(policy) if policy else None
-    )
+    """The place these options name; the archive stands beside the log unless it is named.
+
+    A log on Kafka has its archive in the folder of its prefix.
+    """
+    kafka = log if log.startswith(KAFKA) else ""
+    beside = urlsplit(kafka).path.strip("/") or "ledger" if kafka else os.fspath(log)
+    where = archive or f"{beside}-archive"
+    return Place(Path(log), where, Path(policy) if policy else None, kafka)

@@ -76,14 +76,16 @@ async def _create(admin: Any, prefix: str, new: list[Topic]) -> list[str]:
         for topic in new
     ]
     answer = await admin.create_topics(asked)
-    problems, created = [], []
+    created: list[str] = []
+    problems: dict[str, list[str]] = {}
     for name, code, message in answer.topic_errors:
         if code == 0:
             created.append(name)
         elif for_code(code) is not TopicAlreadyExistsError:  # Another was first: as good.
-            problems.append(f"{name} was not created: {message}")
+            problems.setdefault(message.replace(name, "NAME"), []).append(name)
     if problems:
-        raise TopicsWrong(prefix, problems)
+        said = [f"not created: {', '.join(names)}: {why}" for why, names in problems.items()]
+        raise TopicsWrong(prefix, [*said, "ask for what the brokers can do (?replication=1)"])
     return created
 
 
