@@ -216,3 +216,27 @@ def test_9_huge_numbers_stay_numbers() -> None:
     assert verdict is not None
     assert verdict.decision == "deny"
     assert snapshot(state)
+
+
+def test_9_a_repeated_step_is_refused_for_as_long_as_it_is_told() -> None:
+    """A poll that hears no time gives up, or asks for ever; one that waits may look again."""
+    state, offset = State(0), 0
+    look = {"call": "c", "tool": "status", "args_fp": 7}
+
+    def tell(at_ms: int, cls: type[Event], **fields: Any) -> int:
+        """How long to wait, as the denial says; -1: it was allowed."""
+        nonlocal offset
+        offset += 1
+        event = cls(**{"run": "r", "agent": "lead", **fields})
+        verdict = fold(state, Record(offset, at_ms, event))
+        return -1 if verdict is None or verdict.denial is None else verdict.denial.retry_ms
+
+    tell(1_000, e.RunStarted)
+    for at_ms in range(1_000, 6_000, 1_000):
+        tell(at_ms, e.ToolCallStarted, **look)
+        tell(at_ms, e.ToolCallEnded, call="c", result_fp=1)
+
+    rest_ms = policy.DEFAULT.findings.repeated_step.retry_ms
+    assert tell(5_400, e.ToolCallRequested, **look) == rest_ms - 400
+    assert tell(5_000 + rest_ms - 1, e.ToolCallRequested, **look) == 1
+    assert tell(5_000 + rest_ms, e.ToolCallRequested, **look) == -1

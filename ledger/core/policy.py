@@ -140,6 +140,9 @@ class RepeatedStep(Rule):
     deny_repeats: Annotated[int, Field(ge=2, le=1_000)] = Field(
         5, description="equal rounds of a cycle before it is critical"
     )
+    retry_ms: Annotated[int, Field(ge=1, le=86_400_000)] = Field(
+        60_000, description="how long a critical cycle rests; doubles with each equal round after"
+    )
 
 
 class DuplicatedWork(Rule):

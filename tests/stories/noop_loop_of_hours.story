@@ -1,5 +1,5 @@
 # A no-op loop of 6.5 hours that nothing could stop (anthropics/claude-code #73829). Scripted:
-# after the fifth the call is refused, also six hours later.
+# after the fifth the call is refused; six hours later it may look once, and is refused again.
 ---
 0       root starts
 1..5    root calls noop -> ok
@@ -8,4 +8,7 @@
 6..20   root asks to call noop
    [6..20] > deny findings.repeated_step.deny_repeats
 6h      root asks to call noop
+        > allow
+6h      root calls noop -> ok
+21601   root asks to call noop
         > deny findings.repeated_step.deny_repeats

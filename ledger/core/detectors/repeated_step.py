@@ -3,7 +3,8 @@
 What it sees
     Cycles of 1 to 8 tool calls (name, arguments and result) that come round
     `warn_repeats` times: a warning; `deny_repeats` times: critical, and the calls of the
-    cycle are refused from then on.
+    cycle are refused from then on. Who waits `retry_ms` may look once more; the wait doubles
+    with each round that brings nothing new.
 Why it matters
     A loop spends a context window a step and ends by nothing but a limit; 6.5 hours were seen.
 What it ignores
@@ -25,11 +26,13 @@ NAME = "repeated_step"
 PERIOD_MAX = 8
 
 STEPS, CALLS, OFFSETS, EQUAL = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(4))
-NEXT = 4 * PERIOD_MAX
+NEXT, LAST_MS = 4 * PERIOD_MAX, 4 * PERIOD_MAX + 1
+WAIT_DOUBLINGS_MAX = 6
 # The memory of an agent is one array of 64-bit integers: rings of what was done with which
 # result, of the calls' fingerprints and of where they stand; then EQUAL, whose p-th place
 # counts the newest steps in a row that equal the one p before them; then the place in the
-# rings that comes next. It is 350 bytes, and an agent that calls no tool has none.
+# rings that comes next, and when the newest step ended. It is 350 bytes, and an agent that calls
+# no tool has none.
 
 
 def _step(call: Call, event: ToolCallEnded) -> int:
@@ -59,6 +62,11 @@ def _level(rounds: int, rule: RepeatedStep) -> int:
     if rounds < rule.warn_repeats:
         return 0
     return 1 + (rounds // rule.deny_repeats).bit_length()
+
+
+def _wait_ms(rounds: int, rule: RepeatedStep) -> int:
+    """How long after its newest step a critical cycle rests before it may go on."""
+    return rule.retry_ms << min(rounds - rule.deny_repeats, WAIT_DOUBLINGS_MAX)
 
 
 def _newest(memory: array[int], ring: slice, count: int) -> list[int]:
@@ -101,18 +109,22 @@ def _ended(
 def _requested(
     run: Run, agent: Agent, event: ToolCallRequested, slot: int, rule: RepeatedStep
 ) -> Signal | None:
-    """Refuse a call of a cycle that is critical."""
+    """Refuse a call of a cycle that is critical, until it has waited."""
     memory: array[int] | None = agent.memory[slot]
     if memory is None or event.args_fp == 0:
         return None
     rounds, period = _rounds(list(memory[EQUAL]))
     if rounds < rule.deny_repeats or event.args_fp not in _newest(memory, CALLS, period):
         return None
+    retry_ms = memory[LAST_MS] + _wait_ms(rounds, rule) - run.now_ms
+    if retry_ms <= 0:
+        return None
     reason = f"{agent.id} repeats {event.tool} with equal arguments and equal results."
     denial = Denial(
         reason,
         limit="findings.repeated_step.deny_repeats",
-        instead="Use the result you have, or do something else.",
+        retry_ms=retry_ms,
+        instead="Use the result you have, do something else, or wait until you look again.",
     )
     return Signal(agent.id, agent.id, "critical", 1, reason, denial=denial)
 
@@ -132,7 +144,7 @@ def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: i
     step = _step(call, event)
     memory: array[int] | None = agent.memory[slot]
     if memory is None:
-        memory = agent.memory[slot] = array("q", bytes(8 * (NEXT + 1)))
+        memory = agent.memory[slot] = array("q", bytes(8 * (LAST_MS + 1)))
     if step in memory[STEPS]:
         memory[EQUAL] = array("q", _equal(memory, step))
     elif any(memory[EQUAL]):
@@ -142,6 +154,7 @@ def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: i
     memory[place + PERIOD_MAX] = fp
     memory[place + 2 * PERIOD_MAX] = offset
     memory[NEXT] = (place + 1) % PERIOD_MAX
+    memory[LAST_MS] = run.now_ms
 
 
 DECIDES = {ToolCallRequested: _requested, ToolCallEnded: _ended}

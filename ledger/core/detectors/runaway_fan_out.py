@@ -69,6 +69,7 @@ def _spent(run: Run, agent: Agent, place: int) -> Denial:
     return Denial(
         f"{whose} started {used} agents; {limit} allows {budget.granted[SPAWNS]}.",
         limit=limit,
+        retry_ms=1_000 if budget.reserved(SPAWNS) else 0,  # Places that are lent out may be back.
         instead="Do the work with the agents there are.",
     )
 
