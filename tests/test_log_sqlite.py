@@ -41,6 +41,24 @@ def test_offsets_begin_at_one_and_have_no_gaps(log: SqliteLog) -> None:
     assert log.end() == 6
 
 
+@pytest.mark.parametrize("many", [1, 2, 3, 1023, 1024, 1025, 2500])
+def test_many_rows_are_as_good_as_one_by_one(log: SqliteLog, many: int) -> None:
+    """They go in by statements of up to 1,024 rows, filled up with rows that are left out."""
+    log.append(events(2, "before"))
+    batch = events(many)
+    offsets = log.append(batch)
+    verdicts = [(offset, "run", b"%d" % offset) for offset in offsets]
+    assert log.commit_judged(judge(log), log.end(), verdicts=verdicts)
+
+    assert offsets == list(range(3, 3 + many))
+    kept = log.read(2, 9_999)
+    assert [(row.offset, row.run, row.value) for row in kept] == [
+        (offset, run, value) for offset, (run, value) in zip(offsets, batch, strict=True)
+    ]
+    assert [(row.offset, row.run, row.value) for row in log.verdicts(0, 9_999)] == verdicts
+    assert log.append(events(1)) == [3 + many]
+
+
 def test_what_went_in_comes_out(log: SqliteLog) -> None:
     """Any bytes and any names: the log does not look into them, and bad ones must not stop it."""
     batch = [

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from ledger.client import admission, haste, leases
+from ledger.client import admission, leases
 from ledger.client.answers import Closed, Decision, NotDurable
 from ledger.client.listener import Listener
 from ledger.client.local import LocalAgent, LocalRun
@@ -248,7 +248,6 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    haste.start_over()
     for engine in list(_engines):
         engine.start_over()
     # A child of `multiprocessing` ends without `atexit`, and forgets finalizers made before.

@@ -22,7 +22,6 @@ from pydantic_core import PydanticSerializationError
 
 from ledger import wire
 from ledger.client.answers import Closed, NotDurable, QueueFull
-from ledger.client.haste import in_haste
 from ledger.core.events import Event, RunEnded
 from ledger.errors import LedgerError
 
@@ -247,8 +246,7 @@ class Queue:
             self.appending(1)
         began_s = time.monotonic()
         try:
-            with in_haste():
-                offsets = self._log.append(batch) if batch else []
+            offsets = self._log.append(batch) if batch else []
             self._sent(count, offsets)
         except LedgerError as problem:
             self._failed(problem)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger import wire
-from ledger.client.haste import in_haste
 from ledger.client.orders import now_ms
 from ledger.client.waiter import Waiter
 from ledger.core.events import OrderGiven, OrderReceipted
@@ -74,8 +73,7 @@ def give_order(
         engine.begin()
         engine.verdicts.quiet[id] = waiter
     try:
-        with in_haste():
-            offset = engine.log.append_order(run, wire.encode(order))
+        offset = engine.log.append_order(run, wire.encode(order))
         if wait_s is None:
             return Receipt(id, run, action, offset)
         quiet = waiter.wait(wait_s) is not None

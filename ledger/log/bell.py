@@ -10,6 +10,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
@@ -173,7 +174,9 @@ def _at(folder: str, name: str, act: Callable[[str], object]) -> None:
 @cache
 def _sender() -> socket.socket:
     """One unbound socket sends every ring of this process; a fork may share it."""
-    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    atexit.register(sender.close)  # What rings later than that wakes nobody.
+    return sender
 
 
 def _mark(source: str) -> str:

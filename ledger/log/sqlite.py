@@ -202,7 +202,7 @@ class SqliteLog:
     def heartbeat(self, epoch: int) -> bool:
         """Say that the judge of `epoch` lives; False when another judges now."""
         # Not synced: after a power cut no judge lives anyway.
-        return self._file.write(lambda c: sqlite_judge.beat(c, epoch), durable=False)
+        return self._file.write(lambda c: sqlite_judge.beat(c, epoch), durable=False, alone=True)
 
     def resign(self, epoch: int) -> bool:
         """End the judgeship at once; False when another judges already."""

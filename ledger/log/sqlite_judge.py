@@ -22,7 +22,7 @@ from typing import NamedTuple
 import apsw
 
 from ledger.log import JudgeTooOld
-from ledger.log.sqlite_rows import last_key
+from ledger.log.sqlite_rows import add_verdicts, last_key
 
 _GONE = -1
 
@@ -105,15 +105,16 @@ def resign(connection: apsw.Connection, epoch: int) -> bool:
 
 def commit(connection: apsw.Connection, epoch: int, judged: Judged) -> bool:
     """Write verdicts, next offset, checkpoints and heartbeat, or nothing without the epoch."""
-    if not beat(connection, epoch):
-        return False
-    decided = connection.execute("SELECT next_offset FROM judge").get
-    assert judged.next_offset >= decided
-    assert all(offset >= decided for offset, _, _ in judged.verdicts)
-    connection.executemany(
-        "INSERT INTO verdicts(offset, run, value) VALUES (?, ?, ?)", judged.verdicts
+    lowest = min((judged.next_offset, *(offset for offset, _, _ in judged.verdicts)))
+    connection.execute(
+        "UPDATE judge SET heartbeat_ms = ?, boot = ?, next_offset = ? "
+        "WHERE epoch = ? AND holder != '' AND next_offset <= ?",
+        (boottime_ms(), boot_id(), judged.next_offset, epoch, lowest),
     )
-    connection.execute("UPDATE judge SET next_offset = ?", (judged.next_offset,))
+    if not connection.changes():
+        assert not beat(connection, epoch), "what was decided is decided again"
+        return False
+    add_verdicts(connection, judged.verdicts)
     if judged.checkpoints is not None:
         _checkpoint(connection, judged)
     return True

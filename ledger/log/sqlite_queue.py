@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ledger.log import BatchTooLarge
 from ledger.log.sqlite_file import LogFile
-from ledger.log.sqlite_rows import add_events
+from ledger.log.sqlite_rows import ROWS_AT_ONCE, add_events, add_few_events
 
 BATCH_ROWS_MAX = 50_000
 BATCH_BYTES_MAX = 64 * 1024 * 1024
@@ -66,11 +66,10 @@ class AppendQueue:
             size += group[-1].bytes
         assert group
         try:
-            first = file.transact(
-                lambda connection: add_events(
-                    connection, [row for one in group for row in one.rows]
-                )
-            )
+            values = [row for one in group for row in one.rows]
+            few = len(values) <= ROWS_AT_ONCE
+            add = add_few_events if few else add_events
+            first = file.transact(lambda connection: add(connection, values), alone=few)
         except BaseException:
             # After an interrupt just behind the commit they are in the log twice then, which
             # their sequence numbers silence; the other way round they would be lost.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.client.haste import in_haste
+from ledger.log.haste import in_haste
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,17 @@
 """Lets a thread that holds what other processes wait for get through a busy interpreter.
 
 What a newcomer would get wrong
-    Each call into SQLite gives the interpreter away, and a thread that computes gives it back
-    after `sys.getswitchinterval()`, 5 ms. Ten such calls under the lock that all writers share
-    held up an order of another process for 0.5 s. At 0.2 ms it was 27 ms (measured on a busy
-    machine, worst of 60).
+    Each step of an SQL statement gives the interpreter away, and a thread that computes gives
+    it back after `sys.getswitchinterval()`, 5 ms, or when its call into C is over. Such steps
+    under the lock that all writers share held up an order of another process for 0.5 s. So they
+    are few (`sqlite_rows`), and each waits 0.2 ms.
     The interval is the whole process's, so it is put back as soon as nobody needs it, and left
     alone where somebody else has set it meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -52,8 +53,11 @@ def in_haste() -> Iterator[None]:
                 sys.setswitchinterval(_haste.before_s)
 
 
-def start_over() -> None:
+def _start_over() -> None:
     """In a forked child: whoever was in haste stayed with the parent."""
     if _haste.threads:
         sys.setswitchinterval(_haste.before_s)
     _haste.start_over()
+
+
+os.register_at_fork(after_in_child=_start_over)
