@@ -29,9 +29,11 @@ from ledger.judge.memory import Memory
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_outbox import Letter, Outbox
+from ledger.log.kafka_verdicts import Heard
 from ledger.wire import UnreadableEvent, decode, encode, encode_verdict
 
 from .marker import Marker, Proof, proof
+from .pace import SLICE_S, give_way
 
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
@@ -105,6 +107,7 @@ class Partition:
         boxes: Boxes,
         producer: Any,
         failing: dict[int, str],
+        slicing: asyncio.Lock,
     ) -> None:
         self.number, self.memory, self.marker = number, memory, marker
         self.held, self.parked = True, False
@@ -116,7 +119,7 @@ class Partition:
         self._failing = failing
         self._proof = marker.proof
         self._checkpointer = Checkpointer(memory, Cut(marker.offset))
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time, self._slicing = asyncio.Lock(), slicing
         self._lost: Exception | None = None
         self.fed_s = time.monotonic()
 
@@ -284,17 +287,18 @@ class Partition:
         said, spent_s = self.boxes.verdicts.mark(), 0.0
         marks, decided = self._marks(), memory.next_offset
         while cutting.busy:
-            began_s = time.monotonic()
-            rows = cutting.slice()
-            spent_s += time.monotonic() - began_s
-            marks, decided = self._marks(), memory.next_offset
-            rows.pop(MARKER, None)
-            await self._checkpoints.write(rows)
-            await asyncio.sleep(0)
+            async with self._slicing:
+                began_s = time.monotonic()
+                rows = cutting.slice(SLICE_S)
+                spent_s += time.monotonic() - began_s
+                marks, decided = self._marks(), memory.next_offset
+                rows.pop(MARKER, None)
+                await self._checkpoints.write(rows)
+                await give_way()
         marker = marker._replace(pos=await said, decided=decided)
         for mark in marks:
             await mark
         await self._checkpoints.write({MARKER: marker.row()})
-        await self._checkpoints.commit(marker.offset)
+        await self._checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)

@@ -10,6 +10,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ledger.core.lifecycle import FOLD_VERSION
@@ -22,7 +23,7 @@ from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox, producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_verdicts import ANNOUNCED, Published, announcement
+from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
 from ledger.wire import UnreadableEvent
 
 from .marker import Marker, proof
@@ -45,9 +46,17 @@ class LogBroken(LedgerError):
 
 
 async def take_over(
-    place: Place, group: str, number: int, *, partitions: int, failing: dict[int, str]
+    place: Place,
+    group: str,
+    number: int,
+    *,
+    partitions: int,
+    failing: dict[int, str],
+    slicing: asyncio.Lock | None = None,
 ) -> Partition:
     """Partition `number`, restored and ours. The feed must go on from its `memory.next_offset`.
+
+    Who cuts a slice of a checkpoint holds `slicing`.
 
     Raises NotOwner and OutboxFailed (try again), LogBroken, JudgeTooOld (do not).
     """
@@ -64,7 +73,7 @@ async def take_over(
             await _check_log(reader, place.topic("events"), number, found)
             marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
             await checkpoints.write({MARKER: marker.row()})
-            await checkpoints.commit(marker.offset)
+            await checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
             sender = producer(place)
             await sender.start()
             boxes = _boxes(sender, place, number)
@@ -78,7 +87,7 @@ async def take_over(
         return Partition(
             number, partitions=partitions, memory=memory, marker=marker._replace(decided=decided),
             published=published, checkpoints=checkpoints, boxes=boxes, producer=sender,
-            failing=failing,
+            failing=failing, slicing=slicing or asyncio.Lock(),
         )  # fmt: skip
     except BaseException:
         if boxes is not None:

@@ -18,10 +18,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from ledger.log.kafka_outbox import BATCH_BYTES
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_verdicts import Heard
 
 TRANSACTION_MS = 30_000
 """A transaction open longer is given up by the broker, and its owner fenced."""
@@ -90,9 +92,13 @@ class Checkpoints:
         if batch.record_count():
             await self._send(batch)
 
-    async def commit(self, next_offset: int) -> None:
-        """End the transaction: what was written counts, the group's offset is this. NotOwner."""
-        offsets = {self._events: next_offset}
+    async def commit(self, next_offset: int, heard: Heard | None = None) -> None:
+        """End the transaction: what was written counts, the group's offset is this. NotOwner.
+
+        `heard` stands beside the offset, for clients (`kafka_verdicts.Heard`).
+        """
+        note = "" if heard is None else heard.note()
+        offsets = {self._events: OffsetAndMetadata(next_offset, note)}
         for sent in self._sent:
             await self._patiently(sent)
         self._sent.clear()

@@ -10,6 +10,8 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic_core import from_json, to_json
 
 from ledger.core.verdicts import Verdict
@@ -22,6 +24,29 @@ ANNOUNCED = b""
 def announcement(generation: int, *, version: int) -> bytes:
     """The value that announces a generation of judges, and the version they decide by."""
     return to_json({"generation": generation, "version": version})
+
+
+class Heard(NamedTuple):
+    """From `pos` on of a verdict partition, `generation` is in force until another is announced.
+
+    Judges commit it as the note beside the group's offset, so that a reader who begins at the end
+    need not read the partition from its start.
+    """
+
+    pos: int = 0
+    generation: int = 0
+
+    def note(self) -> str:
+        """As the text that Kafka keeps beside an offset."""
+        return f"{self.pos} {self.generation}"
+
+    @classmethod
+    def of(cls, note: str) -> Heard:
+        """What `note` gave; from the start where there is none that can be read."""
+        pos, _, generation = note.partition(" ")
+        if not (pos.isdecimal() and generation.isdecimal()):
+            return cls()
+        return cls(int(pos), int(generation))
 
 
 class Published:
@@ -38,11 +63,19 @@ class Published:
         Raises UnreadableEvent for what is neither.
         """
         if key == ANNOUNCED:
-            self.generation = max(self.generation, int(from_json(value)["generation"]))
+            self.announced(int(from_json(value)["generation"]))
             return None
         verdict = decode_verdict(value)
-        if verdict.generation < self.generation or verdict.offset <= self.last_offset:
+        return verdict if self.counts(verdict.offset, verdict.generation) else None
+
+    def announced(self, generation: int) -> None:
+        """A judge says from here on what it says counts, and what those before it say does not."""
+        self.generation = max(self.generation, generation)
+
+    def counts(self, offset: int, generation: int) -> bool:
+        """Whether the next verdict, on the event at `offset` by this generation, counts."""
+        if generation < self.generation or offset <= self.last_offset:
             self.ignored += 1
-            return None
-        self.last_offset = verdict.offset
-        return verdict
+            return False
+        self.last_offset = offset
+        return True
