@@ -270,7 +270,7 @@ class HandoffOffered(Event):
     handoff: Id
     to: Id
     mode: Mode = "delegate_and_wait"
-    contract: Contract = Contract()
+    contract: Contract = Contract.model_construct()
     task_fp: Fingerprint = 0
     task_near: Fingerprint = 0
     step: Name = ""
@@ -334,7 +334,7 @@ class LeaseReturned(Event):
 
     type: Literal["lease_returned"] = "lease_returned"
     lease: Id
-    left: Units = Units()
+    left: Units = Units.model_construct()
     closed: bool = True
 
 

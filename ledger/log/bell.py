@@ -14,7 +14,6 @@ import atexit
 import errno
 import hashlib
 import os
-import secrets
 import select
 import socket
 import time
@@ -99,7 +98,7 @@ class Bell:
 
     def _bind(self) -> None:
         # Random, because a process number is used again, and twice where containers share a log.
-        self._name = f"{self.kind}.{_mark(self.source)}.{os.getpid()}.{secrets.token_hex(4)}"
+        self._name = f"{self.kind}.{_mark(self.source)}.{os.getpid()}.{os.urandom(4).hex()}"
         waiter = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         waiter.setblocking(False)
         try:

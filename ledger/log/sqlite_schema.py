@@ -8,7 +8,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-import secrets
+import os
 
 import apsw
 
@@ -52,7 +52,7 @@ def create(connection: apsw.Connection) -> None:
             connection.execute("ROLLBACK")
             return  # Somebody else was quicker.
         connection.execute(_TABLES)
-        connection.execute("INSERT INTO meta VALUES ('log_id', ?)", (secrets.token_hex(8),))
+        connection.execute("INSERT INTO meta VALUES ('log_id', ?)", (os.urandom(8).hex(),))
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={FORMAT}")
         connection.execute("COMMIT")
