@@ -190,7 +190,7 @@ def renew(
         if agent.lease is not None and now < agent.lease.renew_ns:
             agent.share = min(leases.SHARES, agent.share * 2)  # Used up before its time.
         request = agent.renewing = LeaseRequest(agent, engine.queue)
-    asked = request.asked = Asked(engine.verdicts, request.settle)
+    asked = request.asked = Asked(engine.verdicts, agent.run.id, request.settle)
     fields = {"agent": agent.id, "wants": wants}
     engine.begin()
     engine.queue.put_urgent(agent.run.id, asked, make, LeaseRequested, fields)
@@ -201,7 +201,7 @@ def _by_name(engine: Engine, agent: LocalAgent, wish: Wish) -> Steps[_Answer]:
     """Ask for this one act. Raises _Away."""
     sent_ns = leases.boottime_ns()
     waiter = Waiter()
-    asked = Asked(engine.verdicts, waiter.settle)
+    asked = Asked(engine.verdicts, agent.run.id, waiter.settle)
     engine.begin()
     engine.queue.room(agent.run.id, must=True)
     engine.queue.put_urgent(agent.run.id, asked, wish.by_name, *wish.by_name_args)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ledger import wire
 from ledger.client import admission, drafts
@@ -23,11 +23,16 @@ from ledger.client.waiter import adrive, drive
 from ledger.core import events as e
 from ledger.core.policy import DEFAULT, Policy, from_text
 from ledger.core.shapes import Action, Grade
-from ledger.log.sqlite import SqliteLog
+from ledger.log import KafkaNotInstalled
+
+if TYPE_CHECKING:
+    from ledger.log.needed import ClientLog
+    from ledger.log.sqlite import SqliteLog
 
 LOG_VARIABLE = "LEDGER_LOG"
 POLICY_VARIABLE = "LEDGER_POLICY"
 LOG_DEFAULT = "ledger.db"
+KAFKA = ("kafka://", "kafkas://")
 JudgeMode = Literal["process", "thread", "none"]
 
 
@@ -37,10 +42,14 @@ def connect(
 ) -> Ledger:  # fmt: skip
     """The ledger whose log is the file at `path` (else LEDGER_LOG, else ledger.db), made if new.
 
+    A `path` that begins with `kafka://` or `kafkas://` is a log on Kafka (`ledger.log.kafka`):
+    its topics are there already (`ledger topics apply`), and its judges are workers of the fleet,
+    so that `judge` means nothing.
     `policy` judges the runs started here: a Policy, or the path of a TOML file (else
     LEDGER_POLICY, else the default). `judge` says who judges: a process that ends by itself, a
     thread of this process, or none (somebody else does).
-    Raises LogError where the file cannot be used, PolicyFileMissing, PolicyFileWrong.
+    Raises LogError where the log cannot be used, PolicyFileMissing, PolicyFileWrong; on Kafka
+    BadPlace, KafkaNotInstalled.
     """
     return Ledger(path, policy=policy, grade=grade, judge=judge)
 
@@ -53,10 +62,14 @@ class Ledger:
         grade: Grade = "enforced", judge: JudgeMode = "process",
     ) -> None:  # fmt: skip
         self.policy = _policy(policy)
-        self.log = SqliteLog(path or os.environ.get(LOG_VARIABLE, "") or LOG_DEFAULT)
-        self.path = self.log.path
+        if judge not in ("process", "thread", "none"):
+            raise BadValue("judge", judge, "it is one of process, thread, none")
+        self.log: Any
+        self.log, self._judge = _opened(
+            path or os.environ.get(LOG_VARIABLE, "") or LOG_DEFAULT, judge
+        )
+        self.path: str = self.log.path
         try:
-            self._judge = _Judge(self.log, judge)
             self._engine = Engine(self.log, self.policy, grade=grade, ensure=self._judge.ensure)
             self._judge.ensure()
         except BaseException:
@@ -259,12 +272,24 @@ class Ledger:
         return self.policy if found is None else from_text(found)
 
 
-class _Judge:
-    """Sees to it that somebody judges."""
+def _opened(path: str | Path, judge: JudgeMode) -> tuple[ClientLog, _Judge]:
+    """The log, and who sees to its judge."""
+    if isinstance(path, str) and path.startswith(KAFKA):
+        try:
+            from ledger.log.kafka import KafkaLog
+        except ImportError:
+            raise KafkaNotInstalled(path.partition("://")[0]) from None
+        return KafkaLog(path), _Judge(None, "none")
+    from ledger.log.sqlite import SqliteLog
 
-    def __init__(self, log: SqliteLog, mode: JudgeMode) -> None:
-        if mode not in ("process", "thread", "none"):
-            raise BadValue("judge", mode, "it is one of process, thread, none")
+    log = SqliteLog(path)
+    return log, _Judge(log, judge)
+
+
+class _Judge:
+    """Sees to it that somebody judges a log that is a file."""
+
+    def __init__(self, log: SqliteLog | None, mode: JudgeMode) -> None:
         self._log, self._mode = log, mode
         self._stop: Callable[[], object] = lambda: None
         self._thread: threading.Thread | None = None
@@ -272,6 +297,8 @@ class _Judge:
 
     def ensure(self) -> None:
         """Start a judge if nobody judges."""
+        if self._log is None:
+            return
         if self._mode == "process":
             from ledger import judge
 
@@ -281,16 +308,17 @@ class _Judge:
                 self._mode = "thread"  # Where no process can be started, a thread judges.
         if self._mode == "thread" and not self._alive():
             self._pid = os.getpid()
-            self._start_thread()
+            self._start_thread(self._log.path)
 
     def _alive(self) -> bool:
         """Whether this very process has a judge thread; a fork does not inherit one."""
         return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, path: str) -> None:
         from ledger.judge import Judge
+        from ledger.log.sqlite import SqliteLog
 
-        log = SqliteLog(self._log.path)
+        log = SqliteLog(path)
         judge = Judge(log)
 
         def work() -> None:

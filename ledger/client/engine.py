@@ -36,7 +36,7 @@ from ledger.errors import LedgerError
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
     from ledger.core.verdicts import RuleOrder, Verdict
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.needed import ClientLog
 
 RUNS_ENDED_MAX = 1_000
 EXIT_S = 2.0
@@ -47,7 +47,7 @@ class Engine:
     """What one process of `log` runs. `ensure` sees to it that somebody judges."""
 
     def __init__(
-        self, log: SqliteLog, policy: Policy, *, grade: str, ensure: Callable[[], object]
+        self, log: ClientLog, policy: Policy, *, grade: str, ensure: Callable[[], object]
     ) -> None:
         self.log, self.policy, self._ensure = log, policy, ensure
         self.runs: dict[str, LocalRun] = {}
@@ -195,6 +195,7 @@ class Engine:
         """The run, made known here, under the orders that were given on it before."""
         found = self.runs.get(id)
         if found is None:
+            self.log.follow(id)
             found = self.runs[id] = LocalRun(id, policy, owned=owned)
             self._forget_ended()
             if not owned:
@@ -231,6 +232,7 @@ class Engine:
     def _chores(self) -> None:
         if not self._registered:
             self._register()
+        self.log.still_follow([run.id for run in tuple(self.runs.values()) if not run.ended])
         for run in tuple(self.runs.values()):
             for agent in tuple(run.agents.values()):
                 leases.give_back(agent, self.queue, idle_ns=leases.IDLE_NS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.needed import ClientLog
 
 WAIT_S = 0.1
 """How long it sleeps while somebody waits for an answer: a lost ring costs no more."""
@@ -24,7 +24,7 @@ class Listener:
 
     def __init__(
         self,
-        log: SqliteLog,
+        log: ClientLog,
         *,
         hear: Callable[[], object],
         chores: Callable[[], object],

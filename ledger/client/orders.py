@@ -26,7 +26,7 @@ from ledger.core.state import KILL
 if TYPE_CHECKING:
     from ledger.client.queue import Queue
     from ledger.core.verdicts import RuleOrder
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.needed import ClientLog
 
 READ_ROWS = 500
 
@@ -34,7 +34,7 @@ READ_ROWS = 500
 class Orders:
     """The orders that hold agents of this process."""
 
-    def __init__(self, log: SqliteLog, runs: dict[str, LocalRun], queue: Queue) -> None:
+    def __init__(self, log: ClientLog, runs: dict[str, LocalRun], queue: Queue) -> None:
         self._log, self._runs, self._queue = log, runs, queue
         self.hint = self._pos = log.control_end()
         self.start_over()

@@ -26,7 +26,7 @@ from ledger.core.events import Event, RunEnded
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.needed import ClientLog
 
 BATCH_EVENTS_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -54,7 +54,7 @@ class Queue:
     """
 
     def __init__(
-        self, log: SqliteLog, source: str, *, grade: str, size_max: int, full: str, wait_s: float
+        self, log: ClientLog, source: str, *, grade: str, size_max: int, full: str, wait_s: float
     ) -> None:
         self._log = log
         self._grade = b',"grade":"%s"' % grade.encode() if grade != "declared" else b""

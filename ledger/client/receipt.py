@@ -71,6 +71,7 @@ def give_order(
     waiter = Waiter()
     if wait_s is not None:
         engine.begin()
+        engine.log.follow(run)
         engine.verdicts.quiet[id] = waiter
     try:
         offset = engine.log.append_order(run, wire.encode(order))
@@ -92,10 +93,7 @@ def _may_act(engine: Engine, run: str, order: str) -> tuple[tuple[str, int], ...
     Read from the state as of the judge's last commit; with no judge the order is not in it, and
     every holder of a lease is named.
     """
-    from ledger.judge.restore import restore
-
-    memory, _ = restore(engine.log, lambda: None, lambda words: None)
-    state = memory.state.runs.get(run)
+    state = engine.log.run_as_judged(run)
     if state is None:
         return ()
     known = state.orders.get(order)
@@ -113,11 +111,11 @@ def _answers(engine: Engine, run: str, order: str, offset: int) -> tuple[OrderRe
     found: list[OrderReceipted] = []
     after = offset
     mark = b'"order":"%s"' % order.encode()
-    while rows := engine.log.read(after, READ_ROWS):
+    while rows := engine.log.read_run(run, READ_ROWS, after_offset=after):
         found += [
             OrderReceipted.model_validate_json(row.value)
             for row in rows
-            if row.run == run and b"order_receipted" in row.value and mark in row.value
+            if b"order_receipted" in row.value and mark in row.value
         ]
         after = rows[-1].offset
     return tuple(found)

@@ -1,9 +1,9 @@
 """Hears what the judge says of this process's runs: answers, refusals of calls, orders of rules.
 
 What a newcomer would get wrong
-    A request is known by its offset, which `append` gave. The verdict may be read before the
-    appending thread has said which offset that was: while something is being appended, such
-    verdicts are kept (`_early`).
+    A request is known by its run and its offset, which `append` gave. The verdict may be read
+    before the appending thread has said which offset that was: while something is being appended,
+    such verdicts are kept (`_early`).
     A lease that nobody waits for any more (the wait was given up) is returned at once.
 """
 
@@ -21,11 +21,14 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.client.local import LocalRun
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.needed import ClientLog
 
 READ_ROWS = 1_000
 EARLY_MAX = 10_000
 REFUSED_MAX = 100
+
+Place = tuple[str, int]
+"""Of an event: its run, and its offset in the partition that the run lives in."""
 
 
 class Asked:
@@ -34,12 +37,12 @@ class Asked:
     Called with its offset when it is in the log.
     """
 
-    __slots__ = ("_verdicts", "given_up", "offset", "settle")
+    __slots__ = ("_verdicts", "given_up", "offset", "run", "settle")
 
-    def __init__(self, verdicts: Verdicts, settle: Callable[[Verdict], object]) -> None:
-        self._verdicts = verdicts
+    def __init__(self, verdicts: Verdicts, run: str, settle: Callable[[Verdict], object]) -> None:
+        self._verdicts, self.run = verdicts, run
         self.settle = settle
-        self.offset = 0
+        self.offset = -1
         self.given_up = False
 
     def __call__(self, offset: int) -> None:
@@ -51,7 +54,7 @@ class Verdicts:
 
     def __init__(
         self,
-        log: SqliteLog,
+        log: ClientLog,
         runs: dict[str, LocalRun],
         *,
         on_order: Callable[[Verdict, RuleOrder], object],
@@ -66,8 +69,8 @@ class Verdicts:
         """Wait for nothing, and hear from here on."""
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._waiting: dict[int, Asked] = {}
-        self._early: dict[int, Verdict] = {}
+        self._waiting: dict[Place, Asked] = {}
+        self._early: dict[Place, Verdict] = {}
         self._appending = 0
         self._pos = -1
         self.quiet: dict[str, Waiter] = {}
@@ -92,10 +95,10 @@ class Verdicts:
         """Hand the verdict on `offset` to `asked`, when it comes or if it came."""
         with self._lock:
             asked.offset = offset
-            verdict = self._early.pop(offset, None)
+            verdict = self._early.pop((asked.run, offset), None)
             if verdict is None:
                 if not asked.given_up:
-                    self._waiting[offset] = asked
+                    self._waiting[asked.run, offset] = asked
                 return
         self._answer(asked, verdict)
 
@@ -103,7 +106,7 @@ class Verdicts:
         """Nobody waits for this any more. A lease that comes all the same goes back."""
         with self._lock:
             asked.given_up = True
-            self._waiting.pop(asked.offset, None)
+            self._waiting.pop((asked.run, asked.offset), None)
 
     @property
     def waiting(self) -> bool:
@@ -144,9 +147,9 @@ class Verdicts:
         if verdict.recalls:
             self._on_recall(run, verdict.recalls)
         with self._lock:
-            asked = self._waiting.pop(verdict.offset, None)
+            asked = self._waiting.pop((verdict.run, verdict.offset), None)
             if asked is None and self._appending and len(self._early) < EARLY_MAX:
-                self._early[verdict.offset] = verdict
+                self._early[verdict.run, verdict.offset] = verdict
                 return
         if asked is not None:
             self._answer(asked, verdict)

@@ -3,6 +3,7 @@
 What a newcomer would get wrong
     The errors live here, so that catching one loads no database library.
     `ledger.log.sqlite` is the log of one machine: one file, many processes, no service.
+    `ledger.log.kafka` is the log of a fleet. To a client both are a `ledger.log.needed.ClientLog`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,20 @@ class LogUnwritable(LogError):
 
 class LogClosed(LogError):
     """The log was closed, or this process was forked in a way that cannot be made safe."""
+
+
+class LogUnreachable(LogError):
+    """No broker of a log on Kafka answers, or it refuses us; nothing was acknowledged."""
+
+
+class KafkaNotInstalled(LogError):
+    """A log on Kafka was named, and what only Kafka needs is not installed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            path, "what Kafka needs is not installed",
+            "run: pip install 'coordination-ledger[kafka]'",
+        )  # fmt: skip
 
 
 class BatchTooLarge(LogError):

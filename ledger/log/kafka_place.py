@@ -8,6 +8,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from ledger.errors import LedgerError
 
 PREFIX = "ledger"
+JUDGES = "judges"
+"""The group of judges; one log has one (`LEDGER_GROUP` names another)."""
 _OPTIONS = frozenset({"sasl", "ca", "cert", "key", "partitions", "replication"})
 
 
@@ -56,17 +59,17 @@ def place(url: str) -> Place:
     """The place that this URL names. Raises BadPlace, and OSError for certificates not there."""
     parts = urlsplit(url)
     if parts.scheme not in ("kafka", "kafkas"):
-        raise BadPlace(_shown(url), f"scheme {parts.scheme!r} is not kafka or kafkas")
+        raise BadPlace(shown(url), f"scheme {parts.scheme!r} is not kafka or kafkas")
     who, _, hosts = parts.netloc.rpartition("@")
     options = dict(parse_qsl(parts.query))
     if strange := sorted(options.keys() - _OPTIONS):
-        raise BadPlace(_shown(url), f"unknown option {strange[0]!r}")
+        raise BadPlace(shown(url), f"unknown option {strange[0]!r}")
     if not hosts:
-        raise BadPlace(_shown(url), "no host")
+        raise BadPlace(shown(url), "no host")
     try:
         numbers = {name: int(options[name]) for name in _NUMBERS if name in options}
     except ValueError as problem:
-        raise BadPlace(_shown(url), str(problem)) from None
+        raise BadPlace(shown(url), str(problem)) from None
     prefix = parts.path.strip("/") or PREFIX
     security = _security(parts.scheme == "kafkas", who, options)
     return Place(hosts, prefix, security=security, **numbers)
@@ -94,7 +97,12 @@ def _security(tls: bool, who: str, options: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL without its secret."""
     head, at, rest = url.rpartition("@")
     return f"{head.partition('://')[0]}://...@{rest}" if at else url
+
+
+def group_of(place: Place) -> str:
+    """The consumer group of the judges of this log."""
+    return f"{place.prefix}-{os.environ.get('LEDGER_GROUP') or JUDGES}"

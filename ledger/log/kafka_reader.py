@@ -7,7 +7,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -40,7 +40,11 @@ class Reader:
         )
 
     async def __aenter__(self) -> Reader:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -48,10 +52,14 @@ class Reader:
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that there is, and the next one to be written."""
-        where = TopicPartition(topic, partition)
-        begin = await self._consumer.beginning_offsets([where])
-        end = await self._consumer.end_offsets([where])
-        return begin[where], end[where]
+        return (await self.bounds_of(topic, [partition]))[partition]
+
+    async def bounds_of(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """The same of several partitions."""
+        where = [TopicPartition(topic, partition) for partition in partitions]
+        begin = await self._consumer.beginning_offsets(where)
+        end = await self._consumer.end_offsets(where)
+        return {one.partition: (begin[one], end[one]) for one in where}
 
     async def read(
         self, topic: str, partition: int, begin: int, end: int

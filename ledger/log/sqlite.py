@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
@@ -37,6 +37,9 @@ from ledger.log.sqlite_rows import (
     add_refused,
     last_key,
 )
+
+if TYPE_CHECKING:
+    from ledger.core.state import Run
 
 WAIT_S = 10.0
 WAL_PAGES = 1024
@@ -181,7 +184,20 @@ class SqliteLog:
         """At most `limit` refusals after `after_pos`, in order."""
         return self._file.read(lambda c: rows.refused(c, after_pos, limit))
 
+    def follow(self, run: str) -> None:
+        """Nothing: who reads the file reads all runs."""
+
+    def still_follow(self, runs: Iterable[str]) -> None:
+        """Nothing, likewise."""
+
     # --- the judge ---
+
+    def run_as_judged(self, run: str) -> Run | None:
+        """The run as of the judge's last commit; restores all. None: it knows no such run."""
+        from ledger.judge.restore import restore
+
+        memory, _ = restore(self, lambda: None, lambda words: None)
+        return memory.state.runs.get(run)
 
     def judge(self) -> JudgeRow:
         """Who judges, and how far."""

@@ -1,0 +1,72 @@
+"""Asks brokers where partitions begin and end, and how far judges are.
+
+What a newcomer would get wrong
+    A broker answers one connection in order, so a question behind a waiting fetch waits too.
+    Here are connections on which nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_verdicts import Heard
+
+END_S = 3.0
+
+
+class Asker:
+    """Belongs to the loop; connects when first asked. Raises KafkaError, OSError."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._reader: Reader | None = None
+        self._admin: Any = None
+
+    async def __aenter__(self) -> Asker:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._reader is not None:
+            await quietly(self._reader.__aexit__())
+        if self._admin is not None:
+            await quietly(self._admin.close())
+
+    async def bounds(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """First and next offset of each."""
+        if self._reader is None:
+            self._reader = await Reader(self._place).__aenter__()
+        return await self._reader.bounds_of(topic, partitions)
+
+    async def heard(self, group: str, events: str) -> dict[int, Heard]:
+        """What the judges of `group` wrote down beside the offsets of their checkpoints."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**self._place.client())
+            try:
+                await admin.start()
+            except BaseException:
+                await quietly(admin.close())
+                raise
+            self._admin = admin
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {
+            where.partition: Heard.of(kept.metadata or "")
+            for where, kept in found.items()
+            if where.topic == events
+        }
+
+
+async def quietly(ending: Any) -> None:
+    """Wait for the end of something, a few seconds at most, whatever comes of it."""
+    with suppress(Exception):
+        await asyncio.wait_for(ending, END_S)
