@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 from deltalake.transaction import AddAction
 
+from ledger.archive.chain import digest
 from ledger.archive.errors import ArchiveFailed, ArchiveGap, LogRewound
-from ledger.archive.rows import LOGS, Batch, LogName, digest, typed
+from ledger.archive.rows import LOGS, Batch, LogName, typed
 from ledger.archive.table import Behind, Table
 
 SEGMENT_ROWS = 50_000

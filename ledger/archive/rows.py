@@ -14,8 +14,6 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from operator import attrgetter
@@ -29,8 +27,9 @@ from ledger.core.events import EVENT_TYPES
 from ledger.core.verdicts import Verdict
 from ledger.wire import BYTES_MAX, explain, reader
 
-LogName = Literal["events", "verdicts", "refused"]
+LogName = Literal["events", "verdicts", "refused", "control"]
 LOGS: tuple[LogName, ...] = ("events", "verdicts", "refused")
+"""The logs that there are everywhere; on Kafka `control` too."""
 
 
 class Batch(NamedTuple):
@@ -49,7 +48,7 @@ class Batch(NamedTuple):
 
 
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
-    "log": (pa.string(), "`events`, `verdicts` or `refused`"),
+    "log": (pa.string(), "`events`, `verdicts`, `refused` or `control`"),
     "partition": (pa.int32(), "partition of the log; 0 in a SQLite log"),
     "position": (
         pa.int64(),
@@ -61,10 +60,18 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     ),
     "append_ms": (pa.int64(), "when the log took it in, ms since 1970; NULL for a verdict"),
     "run": (pa.string(), "the run: the key in the log"),
-    "type": (pa.string(), "kind of event, or `verdict`; NULL when the bytes could not be read"),
+    "type": (
+        pa.string(),
+        "kind of event, `verdict`, `generation` (announced by a judge), `ignored` (a verdict that "
+        "does not count); NULL when the bytes could not be read",
+    ),
     "agent": (pa.string(), "the agent who acts or is acted on; empty: the run as a whole"),
-    "source": (pa.string(), "the publisher that numbered the event"),
-    "seq": (pa.int64(), "the publisher's number within the run"),
+    "source": (pa.string(), "the publisher that numbered the event; for a refusal who sent it"),
+    "seq": (
+        pa.int64(),
+        "the publisher's number within the run; on Kafka for a verdict the generation in force, "
+        "for a refusal the partition its bytes are in",
+    ),
     "at_ms": (pa.int64(), "event: the time it claims; verdict: the run's clock. ms since 1970"),
     "grade": (pa.string(), "`declared`, `observed` or `enforced`"),
     "refused": (pa.string(), "why the bytes are no event; for a verdict why its event was refused"),
@@ -112,7 +119,7 @@ _CHUNK = 500
 """Records decoded before Arrow takes them: more live at once costs time in the collector."""
 
 
-_VERDICT = attrgetter("run", "agent", "at_ms", "decision", "refusal")
+_VERDICT = attrgetter("run", "agent", "at_ms", "decision", "refusal", "offset", "generation")
 
 
 @cache
@@ -156,7 +163,7 @@ def _decode(values: Sequence[bytes]) -> tuple[dict[str, pa.Array], dict[int, str
 
 
 def _decode_verdicts(values: Sequence[bytes]) -> tuple[dict[str, pa.Array], dict[int, str]]:
-    """The same for verdicts, with `refusal`."""
+    """The same for verdicts, with `refusal`, `about` (the event's offset) and `generation`."""
     read = _verdict_reader()
     wrong: dict[int, str] = {}
     said = []
@@ -165,11 +172,12 @@ def _decode_verdicts(values: Sequence[bytes]) -> tuple[dict[str, pa.Array], dict
             verdict = read(value)
         except ValidationError as problem:
             wrong[index] = explain(problem)
-            said.append((None,) * 6)
+            said.append((None,) * 8)
         else:
             said.append(("verdict", *_VERDICT(verdict)))
-    names = ("type", "run", "agent", "at_ms", "decision", "refusal")
-    kinds = [SCHEMA.field(name).type for name in names[:-1]] + [pa.string()]
+    names = ("type", "run", "agent", "at_ms", "decision", "refusal", "about", "generation")
+    kinds = [SCHEMA.field(name).type for name in names[:5]]
+    kinds += [pa.string(), pa.int64(), pa.int64()]
     columns = map(pa.array, zip(*said, strict=True), kinds)
     return dict(zip(names, columns, strict=True)), wrong
 
@@ -210,9 +218,17 @@ def typed(log: LogName, batch: Batch, partition: int = 0) -> pa.Table:
 
     Takes any bytes; what is no event comes back with the reason in `refused`.
     """
+    return table_of(log, batch, partition, columns_of(log, batch))
+
+
+def columns_of(log: LogName, batch: Batch) -> dict[str, Any]:
+    """The columns that these values fill by themselves.
+
+    For verdicts also `about`, the event's offset, and `generation`, which are no columns.
+    """
     if log == "refused":
-        return _refused(batch, partition)
-    known, wrong = (_decode if log == "events" else _decode_verdicts)(batch.values)
+        return _refused(batch)
+    known, wrong = (_decode_verdicts if log == "verdicts" else _decode)(batch.values)
     strays = _strays(batch, known.pop("run"))
     wrong |= strays
     for name, column in known.items():
@@ -227,26 +243,25 @@ def typed(log: LogName, batch: Batch, partition: int = 0) -> pa.Table:
     if log == "verdicts":
         known["refused"] = pc.coalesce(known["refused"], known.pop("refusal"))
     known["payload"], known["raw"] = _texts(batch.values, wrong)
-    return _table(log, batch, partition, known)
+    return known
 
 
-def _refused(batch: Batch, partition: int) -> pa.Table:
+def _refused(batch: Batch) -> dict[str, Any]:
     """Rows of a refused log: nothing of them is typed but who sent them and what was wrong."""
     sources, reasons = batch.refusals
     payload, raw = _texts(batch.values, range(len(reasons)))
-    known = {
+    return {
         "source": pa.array(sources, pa.string()),
         "refused": pa.array(reasons, pa.string()),
         "payload": payload,
         "raw": raw,
     }
-    return _table("refused", batch, partition, known)
 
 
-def _table(log: LogName, batch: Batch, partition: int, known: dict[str, Any]) -> pa.Table:
+def table_of(log: LogName, batch: Batch, partition: int, known: dict[str, Any]) -> pa.Table:
     """A table of SCHEMA from the batch and the columns known of it; the others are NULL."""
     count = len(batch.values)
-    known |= {
+    known = known | {
         "log": pa.repeat(log, count),
         "partition": pa.repeat(pa.scalar(partition, pa.int32()), count),
         "position": pa.array(batch.positions, pa.int64()),
@@ -259,21 +274,3 @@ def _table(log: LogName, batch: Batch, partition: int, known: dict[str, Any]) ->
         for name, (kind, _) in COLUMNS.items()
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
-
-
-def digest(before: bytes, positions: Sequence[int], values: Sequence[bytes]) -> bytes:
-    """The running digest after a segment of these values; `before` is empty for the first."""
-    sha256 = hashlib.sha256
-    return digest_of(before, positions, [sha256(value).digest() for value in values])
-
-
-def digest_of(before: bytes, positions: Sequence[int], hashes: Sequence[bytes]) -> bytes:
-    """SHA-256 over the digest before, the positions, and each payload's own SHA-256.
-
-    Positions are 8 bytes each, least byte first. Payloads enter as their hashes, so that one
-    can be erased and the chain still be proved.
-    """
-    whole = hashlib.sha256(before)
-    whole.update(struct.pack(f"<{len(positions)}q", *positions))
-    whole.update(b"".join(hashes))
-    return whole.digest()

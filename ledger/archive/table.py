@@ -36,6 +36,8 @@ from ledger.archive.mend import mend
 from ledger.archive.rows import PARTITION_BY, SCHEMA, LogName
 
 LOG_ID = "ledger.log_id"
+PARTITIONS = "ledger.partitions"
+"""Set where the log is Kafka's: it begins at 0, has holes, and so many partitions."""
 METADATA = "ledger"
 """The key of our own facts in a commit's metadata."""
 ROW_GROUP_ROWS = 131_072
@@ -89,7 +91,10 @@ class Table:
         self.location = location
         self.root = local_root(location)
         self._options = options
-        self.log_id = str(delta.metadata().configuration.get(LOG_ID, ""))
+        said = delta.metadata().configuration
+        self.log_id = str(said.get(LOG_ID, ""))
+        self.partitions = int(said.get(PARTITIONS, 0))
+        """Partitions of events and verdicts on Kafka; 0 for a SQLite log."""
 
     @classmethod
     def open(cls, location: str | Path, options: dict[str, str] | None = None) -> Table:
@@ -109,10 +114,16 @@ class Table:
 
     @classmethod
     def open_or_create(
-        cls, location: str | Path, log_id: str, options: dict[str, str] | None = None
+        cls,
+        location: str | Path,
+        log_id: str,
+        options: dict[str, str] | None = None,
+        *,
+        partitions: int = 0,
     ) -> Table:
         """The archive of the log `log_id`, made if it is not there, mended after a power cut.
 
+        `partitions` is how many a log on Kafka has, 0 for SQLite.
         Raises ArchiveForeign when it holds another log, ArchiveFailed when it cannot be made.
         """
         root = local_root(str(location))
@@ -123,19 +134,23 @@ class Table:
         except OSError as problem:
             raise ArchiveFailed(str(location), short(problem)) from problem
         except ArchiveMissing:
-            table = cls._create(str(location), log_id, options)
+            table = cls._create(str(location), log_id, options, partitions)
         if table.log_id != log_id:
             raise ArchiveForeign(str(location), table.log_id, log_id)
         return table
 
     @classmethod
-    def _create(cls, where: str, log_id: str, options: dict[str, str] | None) -> Table:
+    def _create(
+        cls, where: str, log_id: str, options: dict[str, str] | None, partitions: int
+    ) -> Table:
         root = local_root(where)
         configuration = {
             LOG_ID: log_id,
             "delta.dataSkippingStatsColumns": ",".join(_STATISTICS),
             "delta.logRetentionDuration": "interval 2 days",  # The proof is in the rows.
         }
+        if partitions:
+            configuration[PARTITIONS] = str(partitions)
         try:
             DeltaTable.create(
                 str(root) if root else where,
@@ -159,6 +174,11 @@ class Table:
             self.delta.update_incremental()
         except (DeltaError, OSError) as problem:
             raise ArchiveFailed(self.location, short(problem)) from problem
+
+    @property
+    def first(self) -> int:
+        """The first position of every log."""
+        return 0 if self.partitions else 1
 
     @property
     def version(self) -> int:

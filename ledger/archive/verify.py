@@ -5,6 +5,8 @@ What a newcomer would get wrong
     The chain lives in the rows (`chain`, on the last row of each segment), so compaction and
     the cleaning of old Delta commits cannot lose it. Commit metadata that is still there must
     agree with it.
+    On Kafka not every position holds a record. There the chain says from where to where each
+    segment was whole (`chain.py`), and these ranges must join.
     A wrong archive is an answer, not an exception: read `Verification.problems`.
 """
 
@@ -19,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ledger.archive.chain import Link, digest_of
 from ledger.archive.errors import short
-from ledger.archive.rows import LOGS, digest_of
+from ledger.archive.rows import LOGS
 from ledger.archive.table import METADATA, File, Table
 
 PROBLEMS_MAX = 100
@@ -41,7 +44,10 @@ class Problem:
 
 @dataclass(slots=True)
 class Span:
-    """What the archive holds of one log and partition: positions `first` up to before `next`."""
+    """What the archive holds of one log and partition: positions `first` up to before `next`.
+
+    On Kafka `next - first - rows` of them hold no record, only marks of transactions.
+    """
 
     log: str
     partition: int
@@ -77,9 +83,14 @@ class Verification:
 
 
 def verify(
-    archive: str | Path | Table, *, storage_options: dict[str, str] | None = None, first: int = 1
+    archive: str | Path | Table,
+    *,
+    storage_options: dict[str, str] | None = None,
+    first: int | None = None,
 ) -> Verification:
-    """Read the whole archive and recompute its digests; `first` is each log's first position.
+    """Read the whole archive and recompute its digests.
+
+    `first` is each log's first position; without it, 1 for SQLite and 0 for Kafka.
 
     Memory is bounded by the largest file's digests (about 100 bytes a row).
     Raises ArchiveMissing, ArchiveFailed when the table itself cannot be read.
@@ -90,7 +101,10 @@ def verify(
     commits = _commits(table)
     files = table.files()
     places = {(file.log, file.partition) for file in files}
-    places |= {(log, 0) for log in LOGS if table.next_position(log) is not None}
+    begun = [(log, number) for log in LOGS for number in range(max(1, table.partitions))]
+    places |= {where for where in begun if table.next_position(*where) is not None}
+    if first is None:
+        first = table.first
     for log, partition in sorted(places):
         mine = [file for file in files if (file.log, file.partition) == (log, partition)]
         _Walk(result, table, log, partition, first, commits).run(mine)
@@ -121,6 +135,8 @@ class _Walk:
     ) -> None:
         self.result, self.table, self.commits = result, table, commits
         self.span = Span(log, partition, first, first, 0, 0, "")
+        self._holes = bool(table.partitions)
+        self._covered = first
         self._before = b""
         self._positions: list[int] = []
         self._hashes: list[bytes] = []
@@ -135,6 +151,7 @@ class _Walk:
         span = self.span
         if self._positions:
             self._say("digest", self._positions[0], "rows behind the last digest of the chain")
+        span.next = max(span.next, self._covered)
         said = self.table.next_position(span.log, span.partition)
         if said is not None and said != span.next:
             self._say("end", span.next, f"the table says it holds all before {said}")
@@ -158,7 +175,9 @@ class _Walk:
         """Every position follows the one before, none missing, none twice."""
         span = self.span
         low, high = positions[0].as_py(), positions[-1].as_py()
-        if low != span.next or high - low + 1 != len(positions) or not _climbs(positions):
+        if self._holes:
+            self._check_twice(positions)
+        elif low != span.next or high - low + 1 != len(positions) or not _climbs(positions):
             expected = span.next
             for position in positions.to_pylist():
                 if position < expected:
@@ -170,6 +189,16 @@ class _Walk:
                 expected = max(expected, position + 1)
         span.rows += len(positions)
         span.next = max(span.next, high + 1)
+
+    def _check_twice(self, positions: pa.Array) -> None:
+        """Where positions may be missing, none may be there twice."""
+        if positions[0].as_py() >= self.span.next and _climbs(positions):
+            return
+        seen = self.span.next - 1
+        for position in positions.to_pylist():
+            if position <= seen:
+                self._say("duplicate", position, f"position {position} is there twice")
+            seen = max(seen, position)
 
     def _check_digests(self, rows: pa.Table) -> None:
         """Recompute the running digest of every segment that ends in these rows."""
@@ -183,17 +212,31 @@ class _Walk:
             self._positions += positions[start : index + 1]
             self._hashes += hashes[start : index + 1]
             start = index + 1
-            found = digest_of(self._before, self._positions, self._hashes)
+            link = Link.of(said)
+            found = digest_of(self._before, self._positions, self._hashes, link.bounds)
             end = positions[index]
-            if found != said:
+            if found != link.digest or self._holes != (link.bounds is not None):
                 text = f"positions {self._positions[0]} to {end} are not what was archived"
                 self._say("digest", self._positions[0], text)
-            self._check_commit(end + 1, self._before, said)
+            self._check_bounds(link, end)
+            self._check_commit(end + 1, self._before, link.digest)
             span.segments += 1
-            self._before = said
+            self._before = link.digest
             self._positions, self._hashes = [], []
         self._positions += positions[start:]
         self._hashes += hashes[start:]
+
+    def _check_bounds(self, link: Link, end: int) -> None:
+        """Each segment begins where the one before ended, and holds its own rows."""
+        if link.bounds is None:
+            return
+        begin, self._covered, expected = *link.bounds, self._covered
+        if begin > expected:
+            self._say("gap", expected, f"positions {expected} to {begin - 1} are missing")
+        elif begin < expected:
+            self._say("duplicate", begin, f"positions {begin} to {expected - 1} are there twice")
+        if self._positions[0] < begin or end != self._covered - 1:
+            self._say("digest", end, f"its segment says {begin} to {self._covered - 1}")
 
     def _check_commit(self, next_position: int, before: bytes, said: bytes) -> None:
         """What the commit's metadata says must be what the rows say."""
