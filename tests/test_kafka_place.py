@@ -1,5 +1,7 @@
 """Addresses of ledgers on Kafka: read right, refused with a sentence, secrets never shown."""
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("aiokafka", reason="install coordination-ledger[kafka]")
@@ -30,6 +32,33 @@ def test_a_user_means_sasl_and_kafkas_means_tls() -> None:
     assert found["sasl_mechanism"] == "PLAIN"
     assert found["sasl_plain_password"] == "p@ss"
     assert found["ssl_context"].check_hostname
+
+
+def test_what_the_url_does_not_say_stands_in_settings() -> None:
+    """A secret in a command line is everybody's to read."""
+    settings = {"LEDGER_KAFKA_USER": "me", "LEDGER_KAFKA_PASSWORD": "s", "LEDGER_KAFKA_SASL": ""}
+    found = place("kafka://host:9092", settings).security
+
+    assert (found["sasl_plain_username"], found["sasl_plain_password"]) == ("me", "s")
+    assert found["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert found["security_protocol"] == "SASL_PLAINTEXT"
+
+
+def test_the_url_goes_before_settings() -> None:
+    settings = {"LEDGER_KAFKA_USER": "me", "LEDGER_KAFKA_PASSWORD": "s", "LEDGER_KAFKA_SASL": "X"}
+    found = place("kafka://you@host:9092?sasl=PLAIN", settings).security
+
+    assert (found["sasl_plain_username"], found["sasl_plain_password"]) == ("you", "s")
+    assert found["sasl_mechanism"] == "PLAIN"
+
+
+def test_an_authority_named_in_settings_is_read(tmp_path: Path) -> None:
+    """With TLS only; a file that is not there is said so."""
+    settings = {"LEDGER_KAFKA_CA": str(tmp_path / "none.pem")}
+
+    assert place("kafka://host:9092", settings).security == {}
+    with pytest.raises(FileNotFoundError):
+        place("kafkas://host:9092", settings)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ What a newcomer would get wrong
     `kafka://host:9092,other:9092/prefix` is plain text; `kafkas://` is TLS. `user:secret@` in
     front is SASL, with `?sasl=SCRAM-SHA-512` (default), `SCRAM-SHA-256` or `PLAIN`.
     `?ca=FILE` names the authority, `?cert=FILE&key=FILE` a client's own certificate.
+    What the URL does not say is looked for in LEDGER_KAFKA_USER, LEDGER_KAFKA_PASSWORD,
+    LEDGER_KAFKA_SASL, LEDGER_KAFKA_CA, LEDGER_KAFKA_CERT, LEDGER_KAFKA_KEY, so that no secret
+    need stand in a command line. Certificates count with `kafkas://` only.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -55,8 +59,11 @@ class Place:
         return {"bootstrap_servers": self.bootstrap, **self.security}
 
 
-def place(url: str) -> Place:
-    """The place that this URL names. Raises BadPlace, and OSError for certificates not there."""
+def place(url: str, settings: Mapping[str, str] | None = None) -> Place:
+    """The place that this URL names; `settings` (else the environment) say what it does not.
+
+    Raises BadPlace, and OSError for certificates not there.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("kafka", "kafkas"):
         raise BadPlace(shown(url), f"scheme {parts.scheme!r} is not kafka or kafkas")
@@ -71,29 +78,43 @@ def place(url: str) -> Place:
     except ValueError as problem:
         raise BadPlace(shown(url), str(problem)) from None
     prefix = parts.path.strip("/") or PREFIX
-    security = _security(parts.scheme == "kafkas", who, options)
+    found = _settings(os.environ if settings is None else settings)
+    user, secret = who.partition(":")[::2]
+    options = {
+        **found, **options,
+        **({"user": unquote(user)} if user else {}),
+        **({"password": unquote(secret)} if secret else {}),
+    }  # fmt: skip
+    security = _security(parts.scheme == "kafkas", options)
     return Place(hosts, prefix, security=security, **numbers)
 
 
 _NUMBERS = ("partitions", "replication")
+_SETTINGS = ("user", "password", "sasl", "ca", "cert", "key")
 
 
-def _security(tls: bool, who: str, options: dict[str, str]) -> dict[str, Any]:
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Options from the environment; an empty one says nothing."""
+    found = {name: environment.get(f"LEDGER_KAFKA_{name.upper()}", "") for name in _SETTINGS}
+    return {name: value for name, value in found.items() if value}
+
+
+def _security(tls: bool, options: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if tls:
         context = ssl.create_default_context(cafile=options.get("ca"))
         if "cert" in options:
             context.load_cert_chain(options["cert"], options.get("key"))
         found["ssl_context"] = context
-    if who:
-        user, _, secret = who.partition(":")
+    user = options.get("user", "")
+    if user:
         found |= {
             "sasl_mechanism": options.get("sasl", "SCRAM-SHA-512"),
-            "sasl_plain_username": unquote(user),
-            "sasl_plain_password": unquote(secret),
+            "sasl_plain_username": user,
+            "sasl_plain_password": options.get("password", ""),
         }
     if found:
-        found["security_protocol"] = ("SASL_" if who else "") + ("SSL" if tls else "PLAINTEXT")
+        found["security_protocol"] = ("SASL_" if user else "") + ("SSL" if tls else "PLAINTEXT")
     return found
 
 
