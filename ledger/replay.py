@@ -78,6 +78,19 @@ class ReplayReport:
     unreadable: int = 0
     unjudged: int = 0
 
+    def add(self, more: ReplayReport) -> None:
+        """Count in what a replay of another partition found."""
+        self.events += more.events
+        self.compared += more.compared
+        self.runs += more.runs
+        self.differences += more.differences
+        self.first = self.first or more.first
+        for version, count in more.not_comparable.items():
+            self.not_comparable[version] = self.not_comparable.get(version, 0) + count
+        self.headless |= more.headless
+        self.unreadable += more.unreadable
+        self.unjudged += more.unjudged
+
     @property
     def equal(self) -> bool:
         """Nothing that could be compared differs."""

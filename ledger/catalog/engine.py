@@ -141,6 +141,8 @@ class Engine:
     def _base(self, log: str, source: Any) -> str:
         """The view `_<log>`: archive and tail in one."""
         names = ", ".join(f'"{name}"' for name in COLUMNS)
+        # An archive of Kafka holds also what does not count; `type` says so.
+        counts = "where coalesce(type, 'verdict') = 'verdict'" if log == "verdicts" else ""
         parts = [f"select {names} from _tail_{log}"]
         if isinstance(source, list) and source:
             files = ", ".join(map(_quote, source))
@@ -151,7 +153,7 @@ class Engine:
         elif source is not None and not isinstance(source, list):
             self._duck.register("_archived", source)
             parts.append(f"select {names} from _archived where log = {_quote(log)}")
-        return f"create temp view _{log} as {' union all '.join(parts)}"
+        return f"create temp view _{log} as from ({' union all '.join(parts)}) {counts}"
 
 
 def _quote(text: str) -> str:

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from ledger.catalog import Catalog
     from ledger.replay import Difference, ReplayReport
 
-EVENTS = """
-select "offset", append_ms, payload from events
-where payload is not null and ($run is null or run in ($run, 'policy')) order by "offset"
+PARTITIONS = """
+select distinct "partition" from events where $run is null or run = $run order by all
 """
+EVENTS = """
+select "offset", append_ms, case when refused is null then payload else '' end from events
+where payload is not null and "partition" = $partition
+  and ($run is null or run in ($run, 'policy')) order by "offset"
+"""
+"""What was refused is there as a text that is no event: it is counted, and not folded."""
 VERDICTS = """
 select "offset", payload from verdicts
-where $run is null or run in ($run, 'policy') order by "offset", pos
+where "partition" = $partition and ($run is null or run in ($run, 'policy'))
+order by "offset", pos
 """
 
 
@@ -69,18 +75,24 @@ def replay_(
 def replay_run(
     opened: Catalog, where: Place, run: str | None, *, compare_all: bool = False
 ) -> ReplayReport:
-    """Replay one run, or all (None), as far as it is judged."""
-    from ledger.replay import replay
+    """Replay one run, or all (None), as far as it is judged; each partition by itself."""
+    from ledger.replay import ReplayReport, replay
 
-    asked = {"run": run}
     until = _judged_until(where)
-    return replay(
-        _encoded(opened.sql(EVENTS, asked)),
-        _encoded(opened.sql(VERDICTS, asked)),
-        run=run or "",
-        compare_all=compare_all,
-        judged_until=until,
-    )
+    report = ReplayReport()
+    for (partition,) in rows_of(opened.sql(PARTITIONS, {"run": run})):
+        asked = {"run": run, "partition": partition}
+        report.add(
+            replay(
+                _encoded(opened.sql(EVENTS, asked)),
+                _encoded(opened.sql(VERDICTS, asked)),
+                run=run or "",
+                partition=partition,
+                compare_all=compare_all,
+                judged_until=until,
+            )
+        )
+    return report
 
 
 def _encoded(answer: Any) -> Iterator[Any]:
