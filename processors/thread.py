@@ -7,10 +7,13 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from ledger.log.kafka_identity import KafkaError
 
 from .holder import Chunk
 
@@ -52,6 +55,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         for tp, offset in places.items():
             if tp in assigned:
                 consumer.seek(tp, offset)
+
+    async def settle(self, offsets: dict[TP, int]) -> None:
+        """Commit these to the group, for people who watch it. It may have other worries."""
+        consumer = self._ensure_consumer()
+        ours = {tp: offsets[TP(*tp)] for tp in consumer.assignment() if TP(*tp) in offsets}
+        with suppress(KafkaError):
+            await consumer.commit(ours)
 
     def place(self, tp: TP) -> int | None:
         """The offset that is fetched next; None when nobody knows yet."""

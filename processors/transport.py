@@ -118,6 +118,10 @@ class Consumer(driver.Consumer):
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: a full queue makes the loop wait. Faust would not look again for a second."""
 
+    async def settle(self, offsets: dict[TP, int]) -> None:
+        """Tell the group how far its holder is, if it listens."""
+        await self._reading.call_thread(self._reading.settle, offsets)
+
     # --- what Faust would do with offsets, and the holder does ---
 
     async def perform_seek(self) -> None:
