@@ -38,6 +38,8 @@ SESSION_S = 6.0
 """A worker that was silent so long is dead to the group. Brokers allow no less by default
 (`group.min.session.timeout.ms`)."""
 DEFAULT_WEB_PORT = 6066
+DEFAULT_WEB_BIND = "127.0.0.1"
+"""Nobody beyond this machine, unless somebody says so."""
 CHUNK_RECORDS = 2_000
 CHUNKS_WAITING = 8
 
@@ -71,6 +73,7 @@ def create_app(
     group: str | None = None,
     session_s: float | None = None,
     web_port: int = 0,
+    web_bind: str = DEFAULT_WEB_BIND,
 ) -> JudgeApp:
     """A Faust app that judges the log at `place` (a Place or its URL; default LEDGER_KAFKA).
 
@@ -85,7 +88,8 @@ def create_app(
     events = topics["events"]
     brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
     name = f"{place.prefix}-{group}"
-    app = JudgeApp(name, broker=brokers, **_settings(name, session_s, web_port), **_access(place))
+    settings = _settings(name, session_s, web_port, web_bind)
+    app = JudgeApp(name, broker=brokers, **settings, **_access(place))
     app.place, app.judge = place, Judge(place, name, events.partitions)
     app.judge.give_up = app.give_up
     app.judge.read_again = partial(_read_again, app)
@@ -106,7 +110,7 @@ def _read_again(app: JudgeApp, tp: TP) -> None:
     app.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
 
 
-def _settings(name: str, session_s: float, web_port: int) -> dict[str, Any]:
+def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
     return {
         "store": "memory://",
         "datadir": Path(tempfile.gettempdir(), f"{name}-faust"),
@@ -114,6 +118,7 @@ def _settings(name: str, session_s: float, web_port: int) -> dict[str, Any]:
         "topic_allow_declare": False,
         "web_enabled": bool(web_port),
         "web_port": web_port or DEFAULT_WEB_PORT,
+        "web_bind": web_bind,
         "value_serializer": "raw",
         "stream_wait_empty": False,
         "stream_buffer_maxsize": CHUNKS_WAITING,
