@@ -38,7 +38,7 @@ def kept(run: Run) -> dict[str, tuple[int, int]]:
         "orders": (len(run.orders), memory.orders_max),
         "spoken": (len(run.spoken), memory.findings_max),
         "leases": (len(run.leases), leases_max),
-        "expiries": (len(run.expiries), 2 * leases_max + 66),
+        "expiries": (len(run.expiries), 2 * leases_max + 8),
         "waiting": (
             sum(len(order.waiting) for order in run.orders.values()),
             memory.orders_max * (len(run.agents) + leases_max),

@@ -74,7 +74,7 @@ def agree(run: Run, twin: Twin) -> None:
     assert spent(run.budget) == twin.spent(everybody | {""})
     assert run.live == twin.live()
     assert run.live_leased == twin.promised(everybody)
-    assert {key: lease.left for key, lease in run.leases.items()} == {
+    assert {key: lease.left.tolist() for key, lease in run.leases.items()} == {
         key: held.left for key, held in twin.leases.items()
     }
     for name, agent in run.agents.items():

@@ -6,6 +6,7 @@ admitted is counted all the same, because it happened.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,12 @@ from ledger.core.verdicts import (
     SPAWNS,
     TOKENS,
     TOOL_CALLS,
+    UNITS,
     Grant,
     Verdict,
 )
 
-NOTHING = [0, 0, 0, 0, 0]
+NOTHING = array("q", [0] * len(UNITS))
 Change = Callable[[Run, Agent, Any, int], None]
 
 
@@ -32,9 +34,8 @@ def grant(run: Run, given: Grant) -> None:
     agent = run.agents.get(given.agent)
     if agent is None:
         return  # Another version knew an agent that this one refused.
-    lease = Lease(
-        given.lease, given.agent, given.holder, list(given.units), run.now_ms + given.ttl_ms
-    )
+    left, expires_ms = array("q", given.units), run.now_ms + given.ttl_ms
+    lease = Lease(given.lease, agent.id, given.holder, left, expires_ms)
     run.leases[given.lease] = lease
     agent.leases += (given.lease,)
     budget.set_aside(agent.chain, given.units)
@@ -56,9 +57,8 @@ def drop_lease(run: Run, lease: Lease) -> None:
     del run.leases[lease.id]
 
 
-def _use(run: Run, agent: Agent, lease_id: str, unit: int) -> None:
+def _use(run: Run, agent: Agent, lease: Lease | None, unit: int) -> None:
     """Count one act, against its lease where there is one."""
-    lease = run.leases.get(lease_id)
     if lease is None or lease.agent != agent.id or lease.left[unit] == 0:
         for held in agent.chain:
             held.used[SPENT + unit] += 1
@@ -90,7 +90,7 @@ def start_agent(run: Run, event: e.RunStarted | e.AgentStarted, parent: Agent | 
 
 
 def _agent_started(run: Run, parent: Agent, event: e.AgentStarted, offset: int) -> None:
-    _use(run, parent, event.lease, SPAWNS)
+    _use(run, parent, run.leases.get(event.lease), SPAWNS)
     agent = start_agent(run, event, parent)
     parent.children_open += 1
     if orders.latch_of(run, agent) & KILL:
@@ -128,8 +128,10 @@ def _run_ended(run: Run, agent: Agent, event: e.RunEnded, offset: int) -> None:
 
 
 def _tool_call_started(run: Run, agent: Agent, event: e.ToolCallStarted, offset: int) -> None:
-    _use(run, agent, event.lease, TOOL_CALLS)
-    run.calls[event.call] = Call(agent.id, TOOL, event.tool, event.args_fp, event.lease, offset)
+    lease = run.leases.get(event.lease)
+    held = event.lease if lease is None else lease.id  # One string for all calls: 50 bytes each.
+    run.calls[event.call] = Call(agent.id, TOOL, event.tool, event.args_fp, held)
+    _use(run, agent, lease, TOOL_CALLS)
     if agent.latch & KILL or run.latch & KILL:
         orders.acted_after(run, agent)
 
@@ -144,10 +146,11 @@ def _model_call_started(run: Run, agent: Agent, event: e.ModelCallStarted, offse
     if lease is not None and lease.agent == agent.id:
         lease.tokens_busy += tokens
         lease.microdollars_busy += microdollars
-    _use(run, agent, event.lease, MODEL_CALLS)
+    held = event.lease if lease is None else lease.id
     run.calls[event.call] = Call(
-        agent.id, MODEL, event.model, event.prompt_fp, event.lease, offset, tokens, microdollars
+        agent.id, MODEL, event.model, event.prompt_fp, held, tokens, microdollars
     )
+    _use(run, agent, lease, MODEL_CALLS)
     if agent.latch & KILL or run.latch & KILL:
         orders.acted_after(run, agent)
 

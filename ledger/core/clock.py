@@ -55,8 +55,7 @@ def _due(run: Run) -> None:
 
 def _expire(run: Run) -> None:
     """Let the leases that ran out end, and find the next deadline."""
-    while 0 < run.next_expiry_ms() <= run.now_ms:
-        lease = run.pop_expiry()
+    while (lease := run.next_expiry()) is not None and lease.expires_ms <= run.now_ms:
         agent = run.agents[lease.agent]
         budget.forfeit(lease, agent.chain)
         if not any(lease.left):
@@ -72,7 +71,8 @@ def set_deadline(run: Run) -> None:
         over = max(run.ended_ms + memory.linger_ms, waits_ms)
     else:
         over = run.active_ms + memory.idle_ms
-    times = (max(over, run.now_ms + 1), run.next_expiry_ms(), waits_ms)
+    lease = run.next_expiry()
+    times = (max(over, run.now_ms + 1), 0 if lease is None else lease.expires_ms, waits_ms)
     run.deadline_ms = min(at_ms for at_ms in times if at_ms)
 
 

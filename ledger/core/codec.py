@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from ledger.core import detectors
-from ledger.core.budget import Budget, Lease
+from ledger.core.budget import Budget, Lease, shared
 from ledger.core.lifecycle import FOLD_VERSION
 from ledger.core.policy import DEFAULT
 from ledger.core.state import Agent, Call, Order, Run, State
@@ -42,7 +42,7 @@ def _budget(budget: Budget) -> list[list[int]]:
 
 
 def _load_budget(data: list[list[int]]) -> Budget:
-    budget = Budget(tuple(data[0]))
+    budget = Budget(shared(tuple(data[0])))
     budget.used = array("q", data[1])
     return budget
 
@@ -65,14 +65,14 @@ def dump_run(run: Run) -> bytes:
     ]
     leases = [
         [
-            *(lease.id, lease.agent, lease.holder, lease.left, lease.expires_ms),
+            *(lease.id, lease.agent, lease.holder, lease.left.tolist(), lease.expires_ms),
             *(lease.forfeit, lease.tokens_busy, lease.microdollars_busy),
         ]
         for lease in run.leases.values()
     ]
     calls = [
         [
-            *(key, call.agent, call.kind, call.name, call.fp, call.lease, call.offset),
+            *(key, call.agent, call.kind, call.name, call.fp, call.lease),
             *(call.tokens, call.microdollars),
         ]
         for key, call in run.calls.items()
@@ -112,7 +112,7 @@ def load_run(data: bytes, state: State) -> Run:
     for fields in parts[4]:
         _load_agent(run, fields)
     for fields in parts[5]:
-        lease = Lease(*fields[:5])
+        lease = Lease(fields[0], fields[1], fields[2], array("q", fields[3]), fields[4])
         lease.forfeit, lease.tokens_busy, lease.microdollars_busy = fields[5:]
         run.leases[lease.id] = lease
         if not lease.forfeit:
@@ -146,7 +146,7 @@ def _pack(memory: Any) -> Any:
     if isinstance(memory, array):
         return {"q": memory.tolist()}
     if isinstance(memory, bytearray):
-        return {"b": list(memory)}
+        return {"b": memory.hex()}
     if isinstance(memory, dict):
         return {"d": [[key, _pack(value)] for key, value in memory.items()]}
     if isinstance(memory, tuple):
@@ -164,7 +164,7 @@ def _unpack(data: Any) -> Any:
     if "q" in data:
         return array("q", data["q"])
     if "b" in data:
-        return bytearray(data["b"])
+        return bytearray.fromhex(data["b"])
     if "t" in data:
         return tuple(_unpack(part) for part in data["t"])
     return {key: _unpack(value) for key, value in data["d"]}

@@ -260,6 +260,8 @@ class Policy(BaseModel):
 
     def for_run(self, tenant: str, effort: str) -> RunLimits:
         """The limits of such a run; where tenant and effort class both speak, the tighter holds."""
+        if effort not in self.efforts and tenant not in self.tenants:
+            return self.run  # Shared: limits of its own would weigh 1 kB a run.
         no = RunOverrides()
         by_effort = self.efforts.get(effort, no).model_dump(exclude_none=True)
         by_tenant = self.tenants.get(tenant, no).model_dump(exclude_none=True)

@@ -6,7 +6,7 @@ log: `codec.py` writes it down, and a version says when it must be folded again.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 from ledger.core import budget
@@ -20,9 +20,7 @@ LIVE, ENDED = 0, 1
 
 TOOL, MODEL = 0, 1
 
-EXPIRIES_SLACK = 16
-OFFSET_BITS = 44
-OFFSET_MAX = 2**OFFSET_BITS - 1
+EXPIRIES_SLACK = 4
 
 
 class Agent:
@@ -65,7 +63,7 @@ class Agent:
 class Call:
     """A tool call or a model call in flight; a model call with its estimates."""
 
-    __slots__ = ("agent", "fp", "kind", "lease", "microdollars", "name", "offset", "tokens")
+    __slots__ = ("agent", "fp", "kind", "lease", "microdollars", "name", "tokens")
 
     def __init__(
         self,
@@ -74,7 +72,6 @@ class Call:
         name: str,
         fp: int,
         lease: str,
-        offset: int,
         tokens: int = 0,
         microdollars: int = 0,
     ) -> None:
@@ -83,7 +80,6 @@ class Call:
         self.name = name
         self.fp = fp
         self.lease = lease
-        self.offset = offset
         self.tokens = tokens
         self.microdollars = microdollars
 
@@ -136,7 +132,7 @@ class Run:
         self.names: list[str] = []
         self.sources: dict[str, int] = {}
         self.leases: dict[str, Lease] = {}
-        self.expiries: list[int] = []
+        self.expiries: list[str] = []
         self.calls: dict[str, Call] = {}
         self.handoffs: dict[str, list[str]] = {}
         self.orders: dict[str, Order] = {}
@@ -166,34 +162,32 @@ class Run:
         self.agents[agent.id] = agent
 
     def expect(self, lease: Lease) -> None:
-        """Note when the lease ends; entries of leases that are gone are dropped in bulk."""
-        heappush(self.expiries, _expiry(lease))
-        if len(self.expiries) > 2 * len(self.leases) + EXPIRIES_SLACK:
-            self.expiries = [_expiry(o) for o in self.leases.values() if not o.forfeit]
-            heapify(self.expiries)
+        """Put the lease where it belongs in `expiries`: leases by their end, the gone among them.
 
-    def next_expiry_ms(self) -> int:
-        """When the next lease ends; 0: none is open."""
-        while self.expiries:
-            lease = self._of_expiry(self.expiries[0])
+        As a rule that is behind all others, because leases of one policy last equally long.
+        """
+        leases, expiries = self.leases, self.expiries
+        while expiries and expiries[-1] not in leases:
+            expiries.pop()
+        early = expiries and leases[expiries[-1]].expires_ms > lease.expires_ms
+        expiries.append(lease.id)
+        if early or len(expiries) > len(leases) + (len(leases) >> 2) + EXPIRIES_SLACK:
+            open_ = [held for held in leases.values() if not held.forfeit]
+            self.expiries = [held.id for held in sorted(open_, key=_end)]
+
+    def next_expiry(self) -> Lease | None:
+        """The lease that ends next; None: none is open."""
+        expiries, gone, lease = self.expiries, 0, None
+        for lease_id in expiries:
+            lease = self.leases.get(lease_id)
             if lease is not None and not lease.forfeit:
-                return lease.expires_ms
-            heappop(self.expiries)
-        return 0
-
-    def pop_expiry(self) -> Lease:
-        """The lease that ends next, taken out of the heap."""
-        lease = self._of_expiry(heappop(self.expiries))
-        assert lease is not None
+                break
+            gone, lease = gone + 1, None
+        del expiries[:gone]
         return lease
 
-    def _of_expiry(self, expiry: int) -> Lease | None:
-        return self.leases.get(f"{self.partition}-{expiry & OFFSET_MAX}")
 
-
-def _expiry(lease: Lease) -> int:
-    """When the lease ends and the offset it was granted at, in one integer: a third of a pair."""
-    return lease.expires_ms << OFFSET_BITS | int(lease.id.rpartition("-")[2])
+_end = attrgetter("expires_ms")
 
 
 class State:

@@ -34,15 +34,19 @@ NAME = "duplicated_work"
 Task = SpawnRequested | AgentStarted
 
 CALLS, DOERS, TURNS, TASKS, AGAIN = range(5)
-# The memory of a run: CALLS are fingerprints in sets of WAYS, found by remainder; in a full set
-# the oldest makes room. DOERS are who made each call first, and where, as one integer; TURNS
-# the place in each set that comes next. Arrays, because a dict of 64 calls weighs 12 kB.
-# TASKS maps a fingerprint to who had the task first, where, and its near fingerprint, oldest
-# first; AGAIN to all who did it, of what more than one did.
-WAYS = 8
+# The memory of a run: CALLS are fingerprints of FP_BYTES each in sets of WAYS, found by remainder;
+# in a full set the oldest makes room. DOERS are who made each call first, and where, as one
+# integer; TURNS the place in each set that comes next. Bytes that are searched in C, because a
+# dict of 64 calls weighs 12 kB, and an array compares integers that it must make first.
+# TASKS is a list of threes in one array, oldest first: a task's fingerprint, who had it first, and
+# where, and its near fingerprint. AGAIN maps a fingerprint to all who did it, of what more than
+# one did.
+WAYS, FP_BYTES = 64, 7
+SET_BYTES = WAYS * FP_BYTES
 NUMBER_BITS = 20
+NUMBER_MAX = (1 << NUMBER_BITS) - 1
+TASK_FIELDS = 3
 AGENTS_NAMED = 64
-Found = tuple[str, int] | tuple[str, int, int]
 
 
 def _doer(event: Task) -> str:
@@ -50,9 +54,9 @@ def _doer(event: Task) -> str:
 
 
 def _signal(
-    run: Run, doer: str, what: str, fp: int, found: Found, slot: int, rule: DuplicatedWork
+    run: Run, doer: str, what: str, fp: int, found: int, slot: int, rule: DuplicatedWork
 ) -> Signal | None:
-    first, offset = found[0], found[1]
+    first, offset = run.names[found & NUMBER_MAX], found >> NUMBER_BITS
     others: list[str] = run.memory[slot][AGAIN].get(fp, [first])
     if doer in others or len(others) >= AGENTS_NAMED:
         return None
@@ -77,17 +81,21 @@ def _signal(
 
 
 def _empty(rule: DuplicatedWork) -> list[Any]:
-    """Twice the room that the policy asks for, so that few sets overflow before it is used."""
-    sets = max(1, 2 * rule.calls_remembered // WAYS)
-    return [array("q", bytes(8 * WAYS * sets)), array("q", bytes(8 * WAYS * sets)), bytearray(sets),
-            {}, {}]  # fmt: skip
+    """At least the room that the policy asks for."""
+    sets = 1 + (rule.calls_remembered - 1) // WAYS
+    doers = array("q", bytes(8 * WAYS * sets))
+    # A copy, because a slice has no room to spare.
+    return [bytearray(SET_BYTES * sets), doers[:], bytearray(sets), array("q"), {}]
 
 
-def _place(calls: array[int], fp: int) -> int:
+def _place(calls: bytearray, fp: int) -> int:
     """Where the call stands; -1: nowhere."""
-    start = fp % (len(calls) // WAYS) * WAYS
-    ways = calls[start : start + WAYS]
-    return start + ways.index(fp) if fp in ways else -1
+    start = fp % (len(calls) // SET_BYTES) * SET_BYTES
+    end, wanted = start + SET_BYTES, fp.to_bytes(FP_BYTES, "little")
+    found = calls.find(wanted, start, end)
+    while found > 0 and found % FP_BYTES:  # The end of one and the beginning of the next.
+        found = calls.find(wanted, found + 1, end)
+    return found // FP_BYTES
 
 
 def _same_call(
@@ -101,11 +109,9 @@ def _same_call(
     if place < 0:
         return None
     doer = memory[DOERS][place]
-    number = doer & (1 << NUMBER_BITS) - 1
-    if number == agent.number:
+    if doer & NUMBER_MAX == agent.number:
         return None
-    found = (run.names[number], doer >> NUMBER_BITS)
-    return _signal(run, agent.id, what, fp, found, slot, rule)
+    return _signal(run, agent.id, what, fp, doer, slot, rule)
 
 
 def _tool_call(
@@ -151,16 +157,17 @@ def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
     calls, doers, turns = memory[CALLS], memory[DOERS], memory[TURNS]
     place = _place(calls, fp)
     if place >= 0:
-        number = doers[place] & (1 << NUMBER_BITS) - 1
+        number = doers[place] & NUMBER_MAX
         if number != agent.number:
             _again(memory, fp, run.names[number], agent.id)
         return
     turn = fp % len(turns)
     place = turn * WAYS + turns[turn]
+    at = place * FP_BYTES
     turns[turn] = (turns[turn] + 1) % WAYS
     if memory[AGAIN]:
-        memory[AGAIN].pop(calls[place], None)
-    calls[place] = fp
+        memory[AGAIN].pop(int.from_bytes(calls[at : at + FP_BYTES], "little"), None)
+    calls[at : at + FP_BYTES] = fp.to_bytes(FP_BYTES, "little")
     doers[place] = offset << NUMBER_BITS | agent.number
 
 
@@ -170,16 +177,17 @@ def _again(memory: list[Any], fp: int, first: str, doer: str) -> None:
         agents.append(doer)
 
 
-def _same_task(memory: list[Any], fp: int, near: int, bits: int) -> tuple[int, Found] | None:
-    """The task that this one is equal or near to, with its fingerprint."""
-    tasks: dict[int, tuple[str, int, int]] = memory[TASKS]
-    found = tasks.get(fp)
-    if found is not None:
-        return fp, found
+def _same_task(memory: list[Any], fp: int, near: int, bits: int) -> tuple[int, int] | None:
+    """(its fingerprint, who had it first and where) of the task that this one is equal or near
+    to."""
+    tasks: array[int] = memory[TASKS]
+    fps = tasks[::TASK_FIELDS]
+    if fp in fps:
+        return fp, tasks[TASK_FIELDS * fps.index(fp) + 1]
     if near:
-        for other, entry in tasks.items():
-            if entry[2] and (entry[2] ^ near).bit_count() <= bits:
-                return other, entry
+        for place, other in enumerate(tasks[TASK_FIELDS - 1 :: TASK_FIELDS]):
+            if other and (other ^ near).bit_count() <= bits:
+                return fps[place], tasks[TASK_FIELDS * place + 1]
     return None
 
 
@@ -202,13 +210,14 @@ def _remember_task(run: Run, agent: Agent, event: AgentStarted, slot: int, offse
     rule: DuplicatedWork = run.rules[slot]  # type: ignore[assignment]
     same = _same_task(memory, event.task_fp, event.task_near, rule.near_bits)
     if same is None:
-        memory[TASKS][event.task_fp] = (event.agent, offset, event.task_near)
-        if len(memory[TASKS]) > rule.calls_remembered:
-            oldest = next(iter(memory[TASKS]))
-            del memory[TASKS][oldest]
-            memory[AGAIN].pop(oldest, None)
+        tasks: array[int] = memory[TASKS]
+        number = len(run.names)  # It is not in the tree yet, and comes next.
+        tasks.extend((event.task_fp, offset << NUMBER_BITS | number, event.task_near))
+        if len(tasks) > TASK_FIELDS * rule.calls_remembered:
+            memory[AGAIN].pop(tasks[0], None)
+            del tasks[:TASK_FIELDS]
     else:
-        _again(memory, same[0], same[1][0], event.agent)
+        _again(memory, same[0], run.names[same[1] & NUMBER_MAX], event.agent)
 
 
 DECIDES = {

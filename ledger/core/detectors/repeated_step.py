@@ -25,14 +25,17 @@ from ledger.core.verdicts import Denial
 NAME = "repeated_step"
 PERIOD_MAX = 8
 
-STEPS, CALLS, OFFSETS, EQUAL = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(4))
-NEXT, LAST_MS = 4 * PERIOD_MAX, 4 * PERIOD_MAX + 1
+STEPS, CALLS, OFFSETS = (slice(i * PERIOD_MAX, (i + 1) * PERIOD_MAX) for i in range(3))
+NEXT, LAST_MS, USUAL = range(3 * PERIOD_MAX, 3 * PERIOD_MAX + 3)
+EQUAL = slice(USUAL, USUAL + PERIOD_MAX)
+NOTHING = array("q", [0] * USUAL)
+NO_CYCLE = [0] * PERIOD_MAX
 WAIT_DOUBLINGS_MAX = 6
 # The memory of an agent is one array of 64-bit integers: rings of what was done with which
-# result, of the calls' fingerprints and of where they stand; then EQUAL, whose p-th place
-# counts the newest steps in a row that equal the one p before them; then the place in the
-# rings that comes next, and when the newest step ended. It is 350 bytes, and an agent that calls
-# no tool has none.
+# result, of the calls' fingerprints and of where they stand; then the place in the rings that comes
+# next, and when the newest step ended. Once the newest step is one of those in the ring, EQUAL
+# follows, whose p-th place counts the newest steps in a row that equal the one p before them.
+# It is 270 bytes, and an agent that calls no tool has none.
 
 
 def _step(call: Call, event: ToolCallEnded) -> int:
@@ -43,7 +46,7 @@ def _step(call: Call, event: ToolCallEnded) -> int:
 
 def _equal(memory: array[int], step: int) -> list[int]:
     """EQUAL as it will be after this step."""
-    steps, before, place = memory[STEPS], memory[EQUAL], memory[NEXT]
+    steps, before, place = memory[STEPS], memory[EQUAL] or NO_CYCLE, memory[NEXT]
     return [before[lag] + 1 if steps[place - 1 - lag] == step else 0 for lag in range(PERIOD_MAX)]
 
 
@@ -111,7 +114,7 @@ def _requested(
 ) -> Signal | None:
     """Refuse a call of a cycle that is critical, until it has waited."""
     memory: array[int] | None = agent.memory[slot]
-    if memory is None or event.args_fp == 0:
+    if memory is None or len(memory) == USUAL or event.args_fp == 0:
         return None
     rounds, period = _rounds(list(memory[EQUAL]))
     if rounds < rule.deny_repeats or event.args_fp not in _newest(memory, CALLS, period):
@@ -144,11 +147,11 @@ def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: i
     step = _step(call, event)
     memory: array[int] | None = agent.memory[slot]
     if memory is None:
-        memory = agent.memory[slot] = array("q", bytes(8 * (LAST_MS + 1)))
+        memory = agent.memory[slot] = NOTHING[:]
     if step in memory[STEPS]:
         memory[EQUAL] = array("q", _equal(memory, step))
-    elif any(memory[EQUAL]):
-        memory[EQUAL] = array("q", bytes(8 * PERIOD_MAX))
+    elif len(memory) > USUAL:
+        memory = agent.memory[slot] = memory[:USUAL]
     place = memory[NEXT]
     memory[place] = step
     memory[place + PERIOD_MAX] = fp
