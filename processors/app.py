@@ -29,7 +29,10 @@ from ledger.log.kafka_topics import check
 from ledger.topics import wanted
 from ledger.wire import reader
 
+from .health import LAG_MAX, Health
 from .judge import Judge
+from .metrics import of_judges
+from .pages import add_pages
 from .transport import Transport
 
 GROUP = "judges"
@@ -37,6 +40,8 @@ DEFAULT_URL = "kafka://127.0.0.1:9092"
 SESSION_S = 6.0
 """A worker that was silent so long is dead to the group. Brokers allow no less by default
 (`group.min.session.timeout.ms`)."""
+REQUEST_S = 90.0
+"""Faust wants no session longer than a request."""
 DEFAULT_WEB_PORT = 6066
 DEFAULT_WEB_BIND = "127.0.0.1"
 """Nobody beyond this machine, unless somebody says so."""
@@ -49,6 +54,7 @@ class JudgeApp(faust.App):
 
     place: Place
     judge: Judge
+    health: Health
 
     async def on_first_start(self) -> None:
         """Stop here, with a sentence and no traceback, where a topic is not as it must be."""
@@ -74,16 +80,18 @@ def create_app(
     session_s: float | None = None,
     web_port: int = 0,
     web_bind: str = DEFAULT_WEB_BIND,
+    lag_max: int | None = None,
 ) -> JudgeApp:
     """A Faust app that judges the log at `place` (a Place or its URL; default LEDGER_KAFKA).
 
-    Its judge is `app.judge`. Without `web_port` there is no web server.
+    Its judge is `app.judge`, and `app.health` says how it is: not well with more than `lag_max`
+    events to judge in a partition. Without `web_port` there is no web server.
     Raises BadPlace where the URL is none.
     """
     if not isinstance(place, Place):
         place = place_of(place or os.environ.get("LEDGER_KAFKA", DEFAULT_URL))
-    group = group or os.environ.get("LEDGER_GROUP", GROUP)
-    session_s = session_s or float(os.environ.get("LEDGER_SESSION_S", SESSION_S))
+    group = group or os.environ.get("LEDGER_GROUP") or GROUP
+    session_s = session_s or float(os.environ.get("LEDGER_SESSION_S") or SESSION_S)
     topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
     events = topics["events"]
     brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
@@ -91,6 +99,9 @@ def create_app(
     settings = _settings(name, session_s, web_port, web_bind)
     app = JudgeApp(name, broker=brokers, **settings, **_access(place))
     app.place, app.judge = place, Judge(place, name, events.partitions)
+    lag_max = lag_max or int(os.environ.get("LEDGER_LAG_MAX") or LAG_MAX)
+    app.health = Health(app.judge, events.name, partial(_highwater, app), lag_max)
+    add_pages(app, app.health.report, partial(of_judges, app.health))
     app.judge.give_up = app.give_up
     app.judge.read_again = partial(_read_again, app)
     transport = Transport(brokers, app)
@@ -110,6 +121,10 @@ def _read_again(app: JudgeApp, tp: TP) -> None:
     app.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
 
 
+def _highwater(app: JudgeApp, tp: TP) -> int:
+    return app.consumer.highwater(tp)
+
+
 def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
     return {
         "store": "memory://",
@@ -119,11 +134,14 @@ def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict
         "web_enabled": bool(web_port),
         "web_port": web_port or DEFAULT_WEB_PORT,
         "web_bind": web_bind,
+        "web_router_enabled": False,
+        "web_tables_enabled": False,
         "value_serializer": "raw",
         "stream_wait_empty": False,
         "stream_buffer_maxsize": CHUNKS_WAITING,
         "broker_max_poll_records": CHUNK_RECORDS,
         "broker_session_timeout": session_s,
+        "broker_request_timeout": max(REQUEST_S, 2 * session_s),
         "broker_rebalance_timeout": session_s + 2,
         "broker_heartbeat_interval": session_s / 6,
         "consumer_max_fetch_size": 4 * 2**20,

@@ -57,7 +57,7 @@ class Judge:
         *,
         say: Callable[[str], object] | None = None,
     ) -> None:
-        self._place, self._group, self._partitions = place, group, partitions
+        self._place, self._group, self.partitions = place, group, partitions
         self._topic = place.topic("events")
         self._say = say or _to_stderr
         self._held: dict[int, Partition] = {}
@@ -69,11 +69,23 @@ class Judge:
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
         self.judged = self.skipped = self.seeks = self.taken_over = self.lost = 0
         self.take_over_s = 0.0
+        self.joined = False
+        self._refused_before = 0
 
     @property
     def held(self) -> dict[int, Partition]:
         """The partitions that are judged now, by number."""
         return {number: one for number, one in self._held.items() if not one.parked}
+
+    @property
+    def assigned_partitions(self) -> frozenset[int]:
+        """The partitions that the group gave us, whether they are judged yet or not."""
+        return frozenset(self._assigned)
+
+    @property
+    def refused(self) -> int:
+        """Records that were no event."""
+        return self._refused_before + sum([one.refused for one in self._held.values()])
 
     async def judge(self, tp: TP, chunk: Chunk) -> None:
         """Fold a chunk, in pieces; what is not what should come next is skipped or asked again."""
@@ -118,6 +130,7 @@ class Judge:
         """Drop what others have now, take over what is new, go on with what stayed."""
         self._assigned = {tp.partition for tp in partitions if tp.topic == self._topic}
         self.broken_partitions.clear()
+        self.joined = True
         gone = [one for number, one in self._held.items() if number not in self._assigned]
         await asyncio.gather(*(self._drop(one) for one in gone))
         for number in self._assigned:
@@ -133,6 +146,7 @@ class Judge:
 
     async def stopping(self) -> None:
         """Settle everything and let go."""
+        self.joined = False
         self._assigned.clear()
         self._cancel(set(self._tasks))
         ours = list(self._held.values())
@@ -176,7 +190,7 @@ class Judge:
         began_s = time.monotonic()
         failing = self._failing.setdefault(number, {})
         partition = await take_over(
-            self._place, self._group, number, partitions=self._partitions, failing=failing
+            self._place, self._group, number, partitions=self.partitions, failing=failing
         )
         self._held[number] = partition
         self.taken_over += 1
@@ -236,6 +250,7 @@ class Judge:
             return
         if self._held.get(partition.number) is partition:
             del self._held[partition.number]
+            self._refused_before += partition.refused
         await partition.close()
 
     def _refuse_next_time(self, number: int, failed: FoldFailed) -> None:

@@ -23,6 +23,7 @@ OWNERS = {
     "faust": ("processors/",),
     "genai_prices": ("ledger/prices.py",),
     "ledger.processors": ("processors/",),
+    "prometheus_client": ("processors/",),
     "pyarrow": ("ledger/archive", "ledger/catalog"),
     "rich": ("ledger/cli/",),
     "typer": ("ledger/cli/",),

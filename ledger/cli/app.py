@@ -38,7 +38,7 @@ PANELS = {
     "Stop": "kill pause resume",
     "Ask": "sql query",
     "Prove": "replay simulate archive",
-    "Kafka": "topics",
+    "Kafka": "topics worker",
     "Set up": "policy schema docs",
 }
 """How the help groups the commands."""
@@ -179,10 +179,11 @@ from ledger.cli import (  # noqa: E402 - they register themselves here.
     tail,
     topics,
     up,
+    worker,
 )
 
 for _module in (
     up, demo, imports, runs, show, tail, orders, ask, replay, simulate, policy, schema, archive,
-    topics, docs,
+    topics, worker, docs,
 ):  # fmt: skip
     _module.register(app)

@@ -129,7 +129,7 @@ def _spawn(path: str) -> None:
                 stdout=subprocess.DEVNULL,
                 stderr=out,
                 start_new_session=True,
-                env=_environment(),
+                env=environment(),
             )
     except OSError as problem:
         raise JudgeNotStarted(path, str(problem)) from problem
@@ -143,7 +143,7 @@ def _judge_log(path: str) -> BinaryIO:
     return open(where, "wb" if full else "ab")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, and where this package is, in case that is not installed."""
     home = str(Path(ledger.__file__).resolve().parents[1])
     environment = dict(os.environ)

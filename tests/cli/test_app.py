@@ -17,7 +17,7 @@ from tests.cli.calling import ledger, process
 from tests.waiting import wait_for
 
 COMMANDS = """up demo import runs show findings tail kill pause resume sql query replay simulate
-policy schema archive topics docs""".split()
+policy schema archive topics worker docs""".split()
 
 
 def test_every_command_is_there() -> None:
