@@ -33,6 +33,8 @@ SESSION_S = 3.0
 WORKERS_MAX = 3
 EVENTS_PER_S = 5_000
 CAUGHT_UP_S = 90.0
+JUDGES = "ledger.processors.app"
+ARCHIVISTS = "ledger.processors.archiving"
 
 
 def url_of(place: Place) -> str:
@@ -42,14 +44,14 @@ def url_of(place: Place) -> str:
 
 
 class Workers:
-    """Judge processes, some of them frozen; what they print goes to files in `folder`."""
+    """Processes of the Faust app `app`, some of them frozen; they print to files in `folder`."""
 
-    def __init__(self, place: Place, folder: Path) -> None:
+    def __init__(self, place: Place, folder: Path, app: str = JUDGES, **environment: str) -> None:
         self._environment = {
             **os.environ, "LEDGER_KAFKA": url_of(place), "LEDGER_SESSION_S": str(SESSION_S),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(ROOT), **environment,
         }  # fmt: skip
-        self._folder = folder
+        self._app, self._folder = app, folder
         self.running: dict[int, subprocess.Popen[bytes]] = {}
         self.frozen: set[int] = set()
         self.started = 0
@@ -59,8 +61,8 @@ class Workers:
         self.started += 1
         with (self._folder / f"worker-{self.started}.log").open("wb") as out:
             self.running[self.started] = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "ledger.processors.app", "worker", "-l",
-                 "warn", "--without-web"],
+                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "warn",
+                 "--without-web"],
                 stdout=out, stderr=out, env=self._environment, cwd=self._folder,
                 start_new_session=True,
             )  # fmt: skip

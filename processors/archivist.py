@@ -1,0 +1,386 @@
+"""The archivist of a fleet: gathers what the group gives it, and commits it to the archive.
+
+What a newcomer would get wrong
+    Where a partition stands is in the table and nowhere else: it is read on assignment, and again
+    after every race that was lost. The group's offset is for people who watch the lag.
+    Committing takes a thread of its own, so that chunks come in meanwhile and the group hears
+    of us. What waits is bounded: a full gathering makes the feed wait.
+    Two that both believe they own a partition write both; the table takes one (PROTOCOLS 11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from faust.types import TP
+
+from ledger.archive.committer import Committer
+from ledger.archive.compact import compact
+from ledger.archive.errors import ArchiveFailed, ArchiveGap, LogRewound
+from ledger.archive.rows import LOGS, LogName
+from ledger.archive.segment import Segment
+from ledger.errors import LedgerError
+from ledger.log.kafka_identity import KafkaError, log_id
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import Reader
+from ledger.topics import Topic
+
+from .holder import Chunk
+
+T = TypeVar("T")
+
+COMMIT_S = 2.0
+"""Commits come so often where there is little; each is a file a partition until compaction."""
+ROWS_MAX = 100_000
+"""So many records are gathered, or so many bytes, before a commit does not wait for its time."""
+BYTES_MAX = 32 * 2**20
+SETTLE_S = 4.0
+"""A rebalance waits so long for a last commit; what is not committed by then is read again."""
+STOP_S = 20.0
+TELL_S = 2.0
+COMPACT_EVERY = 32
+"""Commits between two compactions."""
+COMPACT_ROWS_MAX = 200_000
+AGAIN_S = (0.2, 10.0)
+"""How long to wait before the archive or the brokers are tried again."""
+RETENTION_PERCENT = 50
+"""Past so much of the time that Kafka keeps a record, a lag is said aloud."""
+SAY_EVERY_S = 60.0
+
+
+class Archivist:
+    """The `Holder` of every topic that is archived. `open` first.
+
+    `rows`, `commits`, `conflicts`, `seeks`, `commit_s` (the last), `lag()`, `behind_ms()` are
+    for whoever watches; `broken_partitions` says what is not archived, and why.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        archive: str,
+        topics: dict[str, Topic],
+        *,
+        storage_options: dict[str, str] | None = None,
+        commit_every_s: float = COMMIT_S,
+        say: Callable[[str], object] | None = None,
+    ) -> None:
+        self.place, self.archive = place, archive
+        self._options = storage_options
+        self._every_s = commit_every_s
+        self._say = say or _to_stderr
+        self._partitions = topics["events"].partitions
+        names: tuple[LogName, ...] = (*LOGS, "control")
+        self.logs: dict[str, LogName] = {place.topic(name): name for name in names}
+        self._retention_ms = {name: int(topics[name].settings["retention.ms"]) for name in names}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._committer: Committer | None = None
+        self._held: dict[TP, Segment] = {}
+        self._assigned: set[TP] = set()
+        self._archived: dict[TP, tuple[int, int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._committing = asyncio.Lock()
+        self._due, self._room = asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._compacting: asyncio.Task[None] | None = None
+        self._said_s = 0.0
+        self.broken_partitions: dict[TP, str] = {}
+        self.rows = self.commits = self.seeks = self.lost = 0
+        self.commit_s = 0.0
+        self.read_again: Callable[[TP], None] = lambda tp: None
+        self.settle: Callable[[dict[TP, int]], Awaitable[None]] | None = None
+        self.end: Callable[[TP], int | None] = lambda tp: None
+        self.give_up: Callable[[LedgerError], None] = lambda problem: None
+
+    async def open(self) -> None:
+        """Open the archive, or make it. Raises KafkaUnreachable, ArchiveForeign, ArchiveFailed."""
+        log = await log_id(self.place)
+        make = partial(
+            Committer, self.archive, log, self._partitions, storage_options=self._options
+        )
+        self._committer = await self._in_thread(make)
+        self._spawn(self._work())
+
+    @property
+    def conflicts(self) -> int:
+        """How often another archivist's commit came first."""
+        return 0 if self._committer is None else self._committer.conflicts
+
+    @property
+    def held(self) -> dict[TP, int]:
+        """The partitions that are archived here, each with the first position that is not yet."""
+        return {tp: self._archived[tp][0] for tp in self._held}
+
+    def lag(self) -> int:
+        """Positions of these partitions that the log has and the archive has not."""
+        ends = {tp: self.end(tp) or 0 for tp in self._held}
+        return sum(max(0, ends[tp] - position) for tp, position in self.held.items())
+
+    def behind_ms(self, now_ms: int | None = None) -> int:
+        """At most so old is the oldest record that is not archived; 0 when all are."""
+        return max((ms for ms, _ in self._behind(now_ms)), default=0)
+
+    def retention_percent(self, now_ms: int | None = None) -> int:
+        """How much of the time that Kafka keeps a record the archive is behind, at worst."""
+        return max((100 * ms // keeps for ms, keeps in self._behind(now_ms)), default=0)
+
+    async def take(self, tp: TP, chunk: Chunk) -> None:
+        """Gather a chunk; what does not come next is skipped, or asked for again."""
+        segment = self._held.get(tp)
+        if segment is None:
+            return
+        if chunk.start > segment.next:
+            self.seeks += 1
+            self.read_again(tp)
+            return
+        segment.take(chunk.records)
+        if self._full():
+            self._due.set()
+            self._room.clear()
+            await self._room.wait()
+
+    # --- what the transport asks (`holder.Holder`) ---
+
+    def wants(self, tp: TP) -> int | None:
+        """The next position; None while the partition is not held."""
+        segment = self._held.get(tp)
+        return None if segment is None else segment.next
+
+    def broken(self, tp: TP, problem: Exception) -> None:
+        """The log does not go on where we are: look again where the table stands."""
+        if self._held.pop(tp, None) is not None:
+            self._spawn(self._hold({tp}))
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """Go on with these where the table stands."""
+        self._assigned = {tp for tp in partitions if tp.topic in self.logs}
+        self.broken_partitions.clear()
+        self._drop(set(self._held) - self._assigned)
+        self._spawn(self._hold(set(self._assigned)))
+
+    async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
+        """Commit what there is of these and let go; nothing where others have them already."""
+        self._assigned -= partitions
+        if not lost:
+            await self._last_commit(partitions, SETTLE_S)
+        self._drop(partitions)
+
+    async def stopping(self) -> None:
+        """Commit everything, and let go."""
+        self._assigned.clear()
+        await self._last_commit(set(self._held), STOP_S)
+        self._drop(set(self._held))
+        for task in self._tasks:
+            task.cancel()
+        self._thread.shutdown(wait=False)
+
+    # --- taking partitions ---
+
+    async def _hold(self, wanted: set[TP]) -> None:
+        """Get these into our hands, however often that takes."""
+        nap_s, longest_s = AGAIN_S
+        while todo := (wanted & self._assigned) - self._held.keys() - self.broken_partitions.keys():
+            try:
+                await self._in_thread(self._table.refresh)
+                async with Reader(self.place) as reader:
+                    for tp in sorted(todo):
+                        await self._take_over(reader, tp)
+                return
+            except (ArchiveFailed, KafkaError) as problem:
+                self._say(f"tried again in {nap_s:g} s: {problem!s:.300}")
+                await asyncio.sleep(nap_s)
+                nap_s = min(2 * nap_s, longest_s)
+
+    async def _take_over(self, reader: Reader, tp: TP) -> None:
+        """Hold a partition, if the log goes on where the table stands."""
+        log = self.logs[tp.topic]
+        try:
+            position, append_ms = await self._check(reader, tp, log)
+        except (ArchiveGap, LogRewound) as problem:
+            self.broken_partitions[tp] = str(problem)
+            self._say(f"partition {tp.partition} of {tp.topic} is not archived: {problem}")
+            return
+        if tp in self._assigned and tp not in self._held:
+            self._archived[tp] = position, append_ms
+            self._held[tp] = Segment(log, tp.partition, position)
+            self.read_again(tp)
+
+    async def _check(self, reader: Reader, tp: TP, log: LogName) -> tuple[int, int]:
+        """Where the table stands, and when the log took in what is before it.
+
+        Raises ArchiveGap, LogRewound.
+        """
+        assert self._committer is not None
+        position = self._committer.next((log, tp.partition))
+        begin, end = await reader.bounds(tp.topic, tp.partition)
+        if begin > position:
+            raise ArchiveGap(log, position, begin)
+        if end < position:
+            raise LogRewound(log, position - 1)
+        if position <= begin:
+            return position, 0
+        last = await self._in_thread(partial(self._table.last, log, tp.partition))
+        async for records in reader.read(tp.topic, tp.partition, position - 1, position):
+            if (records[0].value or b"") != last.value:
+                raise LogRewound(log, position - 1)
+            return position, records[0].timestamp
+        return position, 0
+
+    def _drop(self, partitions: set[TP]) -> None:
+        for tp in partitions & self._held.keys():
+            del self._held[tp]
+        self._room.set()
+
+    # --- committing ---
+
+    async def _work(self) -> None:
+        """Commit when it is time, or enough is gathered; compact now and then."""
+        compacted = 0
+        shortest_s, longest_s = AGAIN_S
+        nap_s = shortest_s
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), self._every_s)
+            self._due.clear()
+            if await self._commit(set(self._held)):
+                nap_s = shortest_s
+            else:
+                await asyncio.sleep(nap_s)
+                nap_s = min(2 * nap_s, longest_s)
+            self._warn()
+            if self.commits - compacted >= COMPACT_EVERY:
+                compacted = self.commits
+                if self._compacting is None or self._compacting.done():
+                    self._compacting = self._spawn(self._compact())
+
+    async def _commit(self, partitions: set[TP]) -> bool:
+        """Commit what is gathered of these, in one commit; go on behind it meanwhile.
+
+        False when the archive could not be written.
+        """
+        async with self._committing:
+            chosen = {
+                tp: segment
+                for tp, segment in self._held.items()
+                if tp in partitions and segment.positions
+            }
+            after = {tp: Segment(one.log, one.partition, one.next) for tp, one in chosen.items()}
+            self._held |= after
+            self._room.set()
+            if not chosen:
+                return True
+            assert self._committer is not None
+            began_s, fine = time.monotonic(), True
+            try:
+                done = await self._in_thread(partial(self._committer.commit, list(chosen.values())))
+            except ArchiveFailed as problem:
+                self._say(str(problem))
+                done, fine = [], False
+            self.commit_s = time.monotonic() - began_s
+            offsets = self._settled(chosen, after, {id(one) for one in done})
+            if offsets and self.settle is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.settle(offsets), TELL_S)
+            return fine
+
+    def _settled(
+        self, chosen: dict[TP, Segment], after: dict[TP, Segment], done: set[int]
+    ) -> dict[TP, int]:
+        """Note what is archived now, and return it; start over where it was not us."""
+        self.commits += bool(done)
+        offsets: dict[TP, int] = {}
+        again: set[TP] = set()
+        for tp, segment in chosen.items():
+            if id(segment) in done:
+                self.rows += len(segment.positions)
+                offsets[tp] = segment.next
+                if tp in self._held:
+                    self._archived[tp] = segment.next, segment.append_ms[-1]
+            elif self._held.get(tp) is after[tp]:
+                self.lost += 1
+                del self._held[tp]
+                again.add(tp)
+        if again:
+            self._spawn(self._hold(again))
+        return offsets
+
+    async def _last_commit(self, partitions: set[TP], within_s: float) -> None:
+        work = asyncio.create_task(self._commit(partitions))
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.wait_for(asyncio.shield(work), within_s)
+        except TimeoutError:
+            self._say(f"the last commit took more than {within_s:g} s; the next owner reads again")
+
+    async def _compact(self) -> None:
+        work = partial(
+            compact, self.archive, storage_options=self._options, rows_max=COMPACT_ROWS_MAX
+        )
+        try:
+            await asyncio.to_thread(work)
+        except ArchiveFailed as problem:
+            self._say(str(problem))
+
+    # --- watching ---
+
+    def _behind(self, now_ms: int | None) -> list[tuple[int, int]]:
+        """Of each partition with a lag: how old its oldest may be, how long Kafka keeps it."""
+        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+        found = []
+        for tp in self._held:
+            position, append_ms = self._archived[tp]
+            if (self.end(tp) or 0) > position and append_ms:
+                found.append((max(0, now_ms - append_ms), self._retention_ms[self.logs[tp.topic]]))
+        return found
+
+    def _warn(self) -> None:
+        """Say when Kafka may soon delete what is not archived."""
+        percent, now_s = self.retention_percent(), time.monotonic()
+        if percent >= RETENTION_PERCENT and now_s - self._said_s > SAY_EVERY_S:
+            self._said_s = now_s
+            self._say(
+                f"{self.lag()} records are not archived, the oldest is up to "
+                f"{self.behind_ms() // 1000} s old: {percent} % of the time that Kafka keeps it; "
+                "start more archivists, or raise retention.ms"
+            )
+
+    @property
+    def _table(self) -> Any:
+        assert self._committer is not None
+        return self._committer.table
+
+    def _full(self) -> bool:
+        held = self._held.values()
+        return (
+            sum(len(one.positions) for one in held) >= ROWS_MAX
+            or sum(one.bytes for one in held) >= BYTES_MAX
+        )
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(work), name="archivist")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """A bug of ours ends the worker; the archive has what was committed."""
+        try:
+            await work
+        except Exception as problem:
+            self._say("".join(traceback.format_exception(problem)))
+            self.give_up(LedgerError(f"the archivist failed: {problem!r}"))
+
+
+def _to_stderr(text: str) -> None:
+    print(f"ledger archivist: {text}", file=sys.stderr, flush=True)
