@@ -150,15 +150,18 @@ def set_aside(chain: Chain, units: Sequence[int]) -> None:
                 budget.used[unit] += amount
 
 
-def use(lease: Lease, chain: Chain, unit: int, amount: int) -> int:
-    """Turn up to `amount` of the lease into spent; returns what the lease did not cover."""
-    covered = min(amount, lease.left[unit])
-    lease.left[unit] -= covered
-    if unit >= COUNTABLE or not lease.forfeit:
-        for budget in chain:
-            budget.used[unit] -= covered
-            budget.used[SPENT + unit] += covered
-    return amount - covered
+def use(lease: Lease, chain: Chain, unit: int, amount: int) -> None:
+    """Turn `amount` of tokens or money into spent; what the lease does not cover was not set
+    aside."""
+    left = lease.left[unit]
+    covered = amount if amount < left else left
+    lease.left[unit] = left - covered
+    for budget in chain:
+        used = budget.used
+        used[unit] -= covered
+        used[SPENT + unit] += covered
+    if covered < amount:
+        spend(chain, unit, amount - covered)
 
 
 def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:

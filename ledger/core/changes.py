@@ -128,11 +128,14 @@ def _run_ended(run: Run, agent: Agent, event: e.RunEnded, offset: int) -> None:
 
 
 def _tool_call_started(run: Run, agent: Agent, event: e.ToolCallStarted, offset: int) -> None:
-    lease = run.leases.get(event.lease)
-    held = event.lease if lease is None else lease.id  # One string for all calls: 50 bytes each.
-    run.calls[event.call] = Call(agent.id, TOOL, event.tool, event.args_fp, held)
+    said = event.__dict__
+    held = said["lease"]
+    lease = run.leases.get(held)
+    if lease is not None:
+        held = lease.id  # One string for all calls: 50 bytes each.
+    run.calls[said["call"]] = Call(agent.id, TOOL, said["tool"], said["args_fp"], held)
     _use(run, agent, lease, TOOL_CALLS)
-    if agent.latch & KILL or run.latch & KILL:
+    if (agent.latch | run.latch) & KILL:
         orders.acted_after(run, agent)
 
 
@@ -141,45 +144,48 @@ def _tool_call_ended(run: Run, agent: Agent, event: e.ToolCallEnded, offset: int
 
 
 def _model_call_started(run: Run, agent: Agent, event: e.ModelCallStarted, offset: int) -> None:
-    tokens, microdollars = event.tokens_estimate, event.microdollars_estimate
-    lease = run.leases.get(event.lease)
-    if lease is not None and lease.agent == agent.id:
-        lease.tokens_busy += tokens
-        lease.microdollars_busy += microdollars
-    held = event.lease if lease is None else lease.id
-    run.calls[event.call] = Call(
-        agent.id, MODEL, event.model, event.prompt_fp, held, tokens, microdollars
+    said = event.__dict__
+    tokens, microdollars = said["tokens_estimate"], said["microdollars_estimate"]
+    held = said["lease"]
+    lease = run.leases.get(held)
+    if lease is not None:
+        held = lease.id
+        if lease.agent == agent.id:
+            lease.tokens_busy += tokens
+            lease.microdollars_busy += microdollars
+    run.calls[said["call"]] = Call(
+        agent.id, MODEL, said["model"], said["prompt_fp"], held, tokens, microdollars
     )
     _use(run, agent, lease, MODEL_CALLS)
-    if agent.latch & KILL or run.latch & KILL:
+    if (agent.latch | run.latch) & KILL:
         orders.acted_after(run, agent)
 
 
 def _model_call_ended(run: Run, agent: Agent, event: e.ModelCallEnded, offset: int) -> None:
-    call = run.calls.pop(event.call)
+    said = event.__dict__
+    call = run.calls.pop(said["call"])
     tokens = (
-        event.input_tokens
-        + event.output_tokens
-        + event.cache_read_tokens
-        + event.cache_write_tokens
+        said["input_tokens"]
+        + said["output_tokens"]
+        + said["cache_read_tokens"]
+        + said["cache_write_tokens"]
     )
+    microdollars = said["cost_microdollars"]
     lease = run.leases.get(call.lease)
     if lease is None or lease.agent != agent.id:
         budget.spend(agent.chain, TOKENS, tokens)
-        budget.spend(agent.chain, MICRODOLLARS, event.cost_microdollars)
+        budget.spend(agent.chain, MICRODOLLARS, microdollars)
     else:
         lease.tokens_busy -= call.tokens
         lease.microdollars_busy -= call.microdollars
-        for unit, amount in ((TOKENS, tokens), (MICRODOLLARS, event.cost_microdollars)):
-            rest = budget.use(lease, agent.chain, unit, amount)
-            if rest:
-                budget.spend(agent.chain, unit, rest)
+        budget.use(lease, agent.chain, TOKENS, tokens)
+        budget.use(lease, agent.chain, MICRODOLLARS, microdollars)
         if lease.forfeit:
             budget.release_idle(lease, agent.chain)
         if lease.left == NOTHING:
             drop_lease(run, lease)
-    if agent.latch & KILL or run.latch & KILL:
-        orders.acted_after(run, agent, event.cost_microdollars)
+    if (agent.latch | run.latch) & KILL:
+        orders.acted_after(run, agent, microdollars)
 
 
 def _handoff_offered(run: Run, agent: Agent, event: e.HandoffOffered, offset: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ledger.core import events as e
-from ledger.core.state import ENDED, KILL, Agent, Run
+from ledger.core.state import ENDED, KILL, MODEL, TOOL, Agent, Run
 
 Check = Callable[[Run, Agent | None, Any], str]
 
@@ -69,18 +69,19 @@ def _call_started(
 ) -> str:
     if event.call in run.calls:
         return f"call {event.call} is open already"
-    allowed = run.policy.memory.calls_open_max
+    allowed = run.calls_open_max
     if len(run.calls) >= allowed:
         return f"run {run.id} has {allowed} calls open, the most that memory.calls_open_max allows"
     return ""
 
 
 def _call_ended(run: Run, agent: Agent | None, event: e.ToolCallEnded | e.ModelCallEnded) -> str:
-    call = run.calls.get(event.call)
+    said = event.__dict__
+    call = run.calls.get(said["call"])
     if call is None:
         return f"call {event.call} is not open"
-    kind = 0 if type(event) is e.ToolCallEnded else 1
-    if call.kind != kind or call.agent != event.agent:
+    kind = TOOL if type(event) is e.ToolCallEnded else MODEL
+    if call.kind != kind or call.agent != said["agent"]:
         what = ("tool", "model")[call.kind]
         return f"call {event.call} is a {what} call of {call.agent}"
     return ""

@@ -7,29 +7,32 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+from typing import Any
+
 from ledger.core import budget, orders
-from ledger.core import events as e
 from ledger.core.changes import drop_lease
 from ledger.core.events import Record
 from ledger.core.state import ENDED, Run
 from ledger.core.verdicts import Finding
 
 
-def advance(run: Run, record: Record, event: e.Event) -> int:
+def advance(run: Run, record: Record, said: dict[str, Any]) -> int:
     """Move the clock; gives the last seq heard from the event's source (0: none).
+
+    `said` is what the event says, as a dict.
 
     -1 for what was heard before, which is silent: Kafka delivers at least once.
     """
     if record.offset <= run.offset:
         return -1
-    last = run.sources.get(event.source, 0)
-    seq = event.seq
+    last = run.sources.get(said["source"], 0)
+    seq = said["seq"]
     if seq <= last and seq:
         run.offset = record.offset
         run.repeats += 1
         return -1
     if run.observed:
-        run.now_ms = max(run.now_ms, event.at_ms)
+        run.now_ms = max(run.now_ms, said["at_ms"])
         return last
     now_ms = record.append_ms
     if now_ms > run.now_ms:  # The builtin max costs three times as much, at every event.

@@ -111,10 +111,11 @@ class Run:
     """One run, whole."""
 
     __slots__ = (
-        "active_ms", "agents", "budget", "calls", "deadline_ms", "effort", "ended_ms", "expiries",
-        "gaps", "handoffs", "id", "jumped_ms", "latch", "latched", "leases", "limits", "live",
-        "live_leased", "memory", "names", "now_ms", "observed", "offset", "orders", "partition",
-        "policy", "repeats", "rules", "sources", "spoken", "status", "tenant", "unadmitted",
+        "active_ms", "agents", "budget", "calls", "calls_open_max", "deadline_ms", "effort",
+        "ended_ms", "expiries", "gaps", "handoffs", "id", "jumped_ms", "latch", "latched", "leases",
+        "limits", "live", "live_leased", "memory", "names", "now_ms", "observed", "offset",
+        "orders", "partition", "policy", "repeats", "rules", "sources", "spoken", "status",
+        "tenant", "unadmitted",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +128,7 @@ class Run:
         self.observed = observed
         self.limits: RunLimits = policy.for_run(tenant, effort)
         self.rules: tuple[Rule, ...] = ()
+        self.calls_open_max: int = policy.memory.calls_open_max
         self.budget = budget.of_run(self.limits)
         self.agents: dict[str, Agent] = {}
         self.names: list[str] = []

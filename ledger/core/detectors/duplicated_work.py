@@ -133,15 +133,17 @@ def _model_call(
 def _remember_tool_call(
     run: Run, agent: Agent, event: ToolCallStarted, slot: int, offset: int
 ) -> None:
-    if event.args_fp:
-        _remember(run, agent, event.args_fp, slot, offset)
+    fp = event.args_fp
+    if fp:
+        _remember(run, agent, fp, slot, offset)
 
 
 def _remember_model_call(
     run: Run, agent: Agent, event: ModelCallStarted, slot: int, offset: int
 ) -> None:
-    if event.prompt_fp:
-        _remember(run, agent, event.prompt_fp, slot, offset)
+    fp = event.prompt_fp
+    if fp:
+        _remember(run, agent, fp, slot, offset)
 
 
 def _memory(run: Run, slot: int) -> list[Any]:

@@ -15,11 +15,12 @@ What it ignores
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 from ledger.core.detectors.signal import Signal
 from ledger.core.events import ToolCallEnded, ToolCallRequested
 from ledger.core.policy import RepeatedStep
-from ledger.core.state import Agent, Call, Run
+from ledger.core.state import Agent, Run
 from ledger.core.verdicts import Denial
 
 NAME = "repeated_step"
@@ -38,10 +39,10 @@ WAIT_DOUBLINGS_MAX = 6
 # It is 270 bytes, and an agent that calls no tool has none.
 
 
-def _step(call: Call, event: ToolCallEnded) -> int:
+def _step(fp: int, said: dict[str, Any]) -> int:
     """What was done with which result, as one number of 62 bits."""
-    step = call.fp ^ (event.result_fp << 9)
-    return ~step if event.error else step
+    step: int = fp ^ said["result_fp"] << 9
+    return ~step if said["error"] else step
 
 
 def _equal(memory: array[int], step: int) -> list[int]:
@@ -85,10 +86,11 @@ def _ended(
     memory: array[int] | None = agent.memory[slot]
     if memory is None:
         return None
-    call = run.calls[event.call]
+    said = event.__dict__
+    call = run.calls[said["call"]]
     if call.fp == 0:
         return None
-    step = _step(call, event)
+    step = _step(call.fp, said)
     if step not in memory[STEPS]:
         return _over(run, agent) if run.spoken else None
     rounds, period = _rounds(_equal(memory, step))
@@ -140,11 +142,11 @@ def _over(run: Run, agent: Agent) -> Signal | None:
 
 def _remember(run: Run, agent: Agent, event: ToolCallEnded, slot: int, offset: int) -> None:
     """Put the step into the rings."""
-    call = run.calls[event.call]
-    fp = call.fp
+    said = event.__dict__
+    fp = run.calls[said["call"]].fp
     if fp == 0:
         return
-    step = _step(call, event)
+    step = _step(fp, said)
     memory: array[int] | None = agent.memory[slot]
     if memory is None:
         memory = agent.memory[slot] = NOTHING[:]
