@@ -26,12 +26,10 @@ from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
 
 from .holder import Chunk
-from .partition import FoldFailed, Partition
+from .pace import give_way, piece_records
+from .partition import FoldFailed, Partition, Shared
 from .takeover import take_over
 
-PIECE_RECORDS = 64
-"""Folded at a stretch: under a millisecond. A verdict takes about six turns of the loop to get
-out, and waits for a piece at each."""
 BEAT_S = 0.05
 """How often ticks and checkpoints are looked at."""
 IDLE_S = 0.05
@@ -61,6 +59,7 @@ class Judge:
         self._topic = place.topic("events")
         self._say = say or _to_stderr
         self._held: dict[int, Partition] = {}
+        self._shared = Shared(place)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._assigned: set[int] = set()
         self._failing: dict[int, dict[int, str]] = {}
@@ -96,11 +95,13 @@ class Judge:
             self.seeks += 1
             self.read_again(tp)
             return
-        for begin in range(0, len(chunk.records), PIECE_RECORDS):
+        at_once = piece_records(len(chunk.records))
+        for begin in range(0, len(chunk.records), at_once):
+            await give_way(first=not begin)
             await partition.boxes.verdicts.room()
             if partition.parked or not partition.held:
                 return
-            piece = chunk.records[begin : begin + PIECE_RECORDS]
+            piece = chunk.records[begin : begin + at_once]
             try:
                 new = partition.fold(piece)
             except FoldFailed as failed:
@@ -109,7 +110,6 @@ class Judge:
                 return
             self.judged += new
             self.skipped += len(piece) - new
-            await asyncio.sleep(0)
 
     # --- what the transport asks (`holder.Holder`) ---
 
@@ -190,8 +190,9 @@ class Judge:
         began_s = time.monotonic()
         failing = self._failing.setdefault(number, {})
         partition = await take_over(
-            self._place, self._group, number, partitions=self.partitions, failing=failing
-        )
+            self._place, self._group, number, partitions=self.partitions, failing=failing,
+            shared=self._shared,
+        )  # fmt: skip
         self._held[number] = partition
         self.taken_over += 1
         self.take_over_s = time.monotonic() - began_s

@@ -15,7 +15,6 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ledger.core.events import Event, OrderGiven, PolicyRecorded, Record, Ticked
@@ -28,7 +27,8 @@ from ledger.judge.checkpoint import Marker as Cut
 from ledger.judge.memory import Memory
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_keys import partition_of
-from ledger.log.kafka_outbox import Letter, Outbox
+from ledger.log.kafka_outbox import Letter, Outbox, Producers
+from ledger.log.kafka_place import Place
 from ledger.log.kafka_verdicts import Heard
 from ledger.wire import UnreadableEvent, decode, encode, encode_verdict
 
@@ -69,6 +69,11 @@ class PartitionMemory(Memory):
         apply_published(self.state, record, verdict)
         self._note(record.event, record.offset)
 
+    def sort_ended(self) -> None:
+        """Whoever ended first is forgotten first, in whatever order checkpoints said it."""
+        ended = self.state.ended
+        self.state.ended = dict(sorted(ended.items(), key=lambda item: self.place.get(item[0], -1)))
+
     def watch(self) -> None:
         """Note the deadlines of all runs; once, after restoring."""
         for run in self.state.runs:
@@ -89,6 +94,13 @@ class Boxes(NamedTuple):
             box.close()
 
 
+class Shared:
+    """What the partitions of one judge share: who sends, and who may cut a slice."""
+
+    def __init__(self, place: Place) -> None:
+        self.producers, self.slicing = Producers(place), asyncio.Lock()
+
+
 class Partition:
     """Partition `number` of `partitions`, restored. `held` until somebody calls `close`.
 
@@ -105,9 +117,9 @@ class Partition:
         published: dict[int, Verdict],
         checkpoints: Checkpoints,
         boxes: Boxes,
-        producer: Any,
+        shared: Shared,
+        sender: Any,
         failing: dict[int, str],
-        slicing: asyncio.Lock,
     ) -> None:
         self.number, self.memory, self.marker = number, memory, marker
         self.held, self.parked = True, False
@@ -115,11 +127,12 @@ class Partition:
         self.checkpoint_s = 0.0
         self._topic_partitions = partitions
         self._published, self._decided = published, marker.decided
-        self._checkpoints, self.boxes, self._producer = checkpoints, boxes, producer
+        self._checkpoints, self.boxes = checkpoints, boxes
+        self._producers, self._sender = shared.producers, sender
         self._failing = failing
         self._proof = marker.proof
         self._checkpointer = Checkpointer(memory, Cut(marker.offset))
-        self._one_at_a_time, self._slicing = asyncio.Lock(), slicing
+        self._one_at_a_time, self._slicing = asyncio.Lock(), shared.slicing
         self._lost: Exception | None = None
         self.fed_s = time.monotonic()
 
@@ -140,6 +153,8 @@ class Partition:
             if event is not None:
                 self._judge(Record(record.offset, record.timestamp, event))
         memory.advance(new[-1].offset + 1, new[-1].timestamp)
+        if begin < self._decided <= memory.next_offset:
+            memory.sort_ended()  # A tombstone may have been ahead of its checkpoint's marker.
         self._proof = proof(new[-1])
         self.judged += len(new)
         self.fed_s = time.monotonic()
@@ -175,11 +190,12 @@ class Partition:
 
     async def close(self) -> None:
         """Forget all. What was not acknowledged may or may not be in the log."""
-        self.held = False
+        if not self.held:
+            return
+        self.held, failed = False, any(box.failure is not None for box in self.boxes)
         self.boxes.close()
         await self._checkpoints.close()
-        with suppress(Exception):
-            await asyncio.wait_for(self._producer.stop(), 2.0)
+        await self._producers.give_back(self._sender, failed=failed)
 
     # --- fold ---
 
@@ -292,9 +308,9 @@ class Partition:
                 rows = cutting.slice(SLICE_S)
                 spent_s += time.monotonic() - began_s
                 marks, decided = self._marks(), memory.next_offset
-                rows.pop(MARKER, None)
-                await self._checkpoints.write(rows)
                 await give_way()
+            rows.pop(MARKER, None)
+            await self._checkpoints.write(rows)
         marker = marker._replace(pos=await said, decided=decided)
         for mark in marks:
             await mark

@@ -10,7 +10,6 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ledger.core.lifecycle import FOLD_VERSION
@@ -20,14 +19,15 @@ from ledger.judge.checkpoint import MARKER
 from ledger.judge.restore import load_notes, load_runs
 from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import Checkpoints
-from ledger.log.kafka_outbox import Letter, Outbox, producer
+from ledger.log.kafka_outbox import Letter, Outbox
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
 from ledger.wire import UnreadableEvent
 
 from .marker import Marker, proof
-from .partition import Boxes, Partition, PartitionMemory
+from .pace import AT_ONCE_RUNS, give_way
+from .partition import Boxes, Partition, PartitionMemory, Shared
 from .refold import fold_again
 
 
@@ -52,15 +52,15 @@ async def take_over(
     *,
     partitions: int,
     failing: dict[int, str],
-    slicing: asyncio.Lock | None = None,
+    shared: Shared | None = None,
 ) -> Partition:
     """Partition `number`, restored and ours. The feed must go on from its `memory.next_offset`.
 
-    Who cuts a slice of a checkpoint holds `slicing`.
+    Partitions of one judge have one `shared`.
 
     Raises NotOwner and OutboxFailed (try again), LogBroken, JudgeTooOld (do not).
     """
-    checkpoints = Checkpoints(place, group, number)
+    checkpoints, shared = Checkpoints(place, group, number), shared or Shared(place)
     sender: Any = None
     boxes: Boxes | None = None
     try:
@@ -74,8 +74,7 @@ async def take_over(
             marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
             await checkpoints.write({MARKER: marker.row()})
             await checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
-            sender = producer(place)
-            await sender.start()
+            sender = await shared.producers.take()
             boxes = _boxes(sender, place, number)
             boxes.verdicts.put(
                 Letter(ANNOUNCED, announcement(marker.generation, version=FOLD_VERSION))
@@ -86,15 +85,15 @@ async def take_over(
         decided = max(marker.decided, max(published, default=-1) + 1)
         return Partition(
             number, partitions=partitions, memory=memory, marker=marker._replace(decided=decided),
-            published=published, checkpoints=checkpoints, boxes=boxes, producer=sender,
-            failing=failing, slicing=slicing or asyncio.Lock(),
+            published=published, checkpoints=checkpoints, boxes=boxes, sender=sender,
+            failing=failing, shared=shared,
         )  # fmt: skip
     except BaseException:
         if boxes is not None:
             boxes.close()
-        if sender is not None:
-            await sender.stop()
         await checkpoints.close()
+        if sender is not None:
+            await shared.producers.give_back(sender, failed=True)
         raise
 
 
@@ -147,11 +146,15 @@ async def _published(
 async def _memory(
     reader: Reader, place: Place, number: int, rows: dict[str, bytes], marker: Marker
 ) -> PartitionMemory:
-    memory = PartitionMemory(number)
+    memory, stale = PartitionMemory(number), set()
     load_notes(memory, rows)
-    stale = load_runs(memory, rows, lambda: None)
+    while rows:
+        some = dict(rows.popitem() for _ in range(min(AT_ONCE_RUNS, len(rows))))
+        stale |= load_runs(memory, some, lambda: None)
+        await give_way()
     memory.advance(marker.offset, 0)
     if stale:
         await fold_again(reader, place, memory, stale, marker)
+    memory.sort_ended()
     memory.watch()
     return memory

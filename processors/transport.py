@@ -12,9 +12,10 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `_drain_messages` takes (tp, message) from `getmany(timeout)` and drops what is lower than
     `_read_offset[tp]`; so that is cleared before each chunk.
     `_wait_next_records` asks `_getmany(active partitions, timeout)` while `flow_active`.
-    `_thread` runs aiokafka on a loop of its own; `call_thread` runs a coroutine function there.
+    `_thread` is a `ServiceThread` whose `start` starts its `Worker`, and that runs `_serve`;
+    `call_thread` runs a function for whoever is not in the thread (`thread.py`: there is none).
     The rebalance callbacks come on the main loop, through `on_partitions_revoked` and
-    `on_partitions_assigned`; `app.stop` ends in the consumer's `on_stop`, its thread still there.
+    `on_partitions_assigned`; `app.stop` ends in the consumer's `on_stop`, aiokafka still there.
     `perform_seek` is how Faust goes back to committed offsets; `commit` how it commits;
     `ack` how it notes what is done; `verify_event_path` how it suspects a stalled partition;
     `on_buffer_full` how it stops reading one.

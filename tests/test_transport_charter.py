@@ -20,6 +20,7 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from faust.app.base import App
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.threads import ServiceThread
 
 from ledger.log.kafka_place import Place
 from ledger.processors.app import JudgeApp, create_app
@@ -46,6 +47,8 @@ CALLED: list[tuple[Any, str]] = [
     (driver.AIOKafkaConsumerThread._create_worker_consumer, "self transport"),
     (driver.AIOKafkaConsumerThread._ensure_consumer, "self"),
     (driver.AIOKafkaConsumerThread.call_thread, "self fun args kwargs"),
+    (driver.AIOKafkaConsumerThread._serve, "self"),
+    (driver.AIOKafkaConsumerThread._gather_remaining_tasks, "self"),
     (
         driver.AIOKafkaConsumerThread._fetch_records,
         "self consumer active_partitions timeout max_records",
@@ -121,6 +124,19 @@ def test_faust_makes_our_consumer_with_our_thread(app: JudgeApp) -> None:
     assert type(consumer) is Consumer
     assert type(thread) is ConsumerThread
     assert consumer.holder is app.judge
+
+
+def test_the_consumer_runs_on_the_loop_of_the_app(app: JudgeApp) -> None:
+    """Two threads would take the interpreter from each other at every fetch."""
+
+    async def made() -> Any:
+        return app.consumer._thread  # type: ignore[attr-defined]
+
+    thread = asyncio.run(made())
+
+    assert thread.thread_loop is thread.parent_loop is app.loop
+    assert "self.Worker(self)" in inspect.getsource(ServiceThread.start)
+    assert "_gather_remaining_tasks()" in inspect.getsource(ServiceThread._serve)
 
 
 def test_the_fields_that_the_thread_sets_are_read_when_aiokafka_starts() -> None:

@@ -53,11 +53,12 @@ def _judge(log: SqliteLog, idle_s: float, standby_s: float) -> None:
 def calm_collector() -> None:
     """Keep Python's collector from looking through all runs again and again.
 
-    The state holds no cycles, so reference counts free it.
+    The state holds no cycles, so reference counts free it. What is looked at is little at a
+    time: every verdict waits for it.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 1_000_000)
+    gc.set_threshold(10_000, 10, 1_000_000)
 
 
 def _idle_s() -> float:

@@ -73,15 +73,18 @@ class Checkpointer:
         memory.changed = {}
         memory.policies = {}
 
-    def slice(self) -> dict[str, bytes | None]:
-        """The next rows of the checkpoint (None: to be removed), the marker in the last slice."""
+    def slice(self, seconds: float = SLICE_S) -> dict[str, bytes | None]:
+        """The next rows of the checkpoint (None: to be removed), the marker in the last slice.
+
+        About `seconds` are spent on it.
+        """
         rows: dict[str, bytes | None] = {}
         began_s = time.monotonic()
         while self._todo and len(rows) < SLICE_RUNS_MAX:
             key = self._todo.pop()
             rows[key] = self._row(key)
             self._memory.changed.pop(key, None)
-            if time.monotonic() - began_s > SLICE_S:
+            if time.monotonic() - began_s > seconds:
                 break
         return rows
 

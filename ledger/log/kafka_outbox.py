@@ -13,14 +13,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_place import Place
 
 BATCH_BYTES = 900_000
 RECORD_BYTES_MAX = 4 * 2**20
+STOP_S = 2.0
 BACKLOG_MAX = 50_000
 """Records that wait, past which `room` waits for some to be acknowledged."""
 
@@ -41,6 +44,7 @@ def producer(place: Place) -> Any:
     """A producer for outboxes: acknowledged by all in-sync replicas, each record once.
 
     It can be shared by any number of boxes, and is started and stopped by its owner.
+    One request takes what all of them have to send to a broker.
     """
     return AIOKafkaProducer(
         **place.client(),
@@ -50,6 +54,44 @@ def producer(place: Place) -> Any:
         max_batch_size=BATCH_BYTES,
         max_request_size=RECORD_BYTES_MAX,
     )
+
+
+class Producers:
+    """One producer for all that a judge's partitions write, and another where that one failed.
+
+    `take` and `give_back` belong together. Who took one before it failed may keep it.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._current: Any = None
+        self._users: dict[Any, int] = {}
+        self._starting = asyncio.Lock()
+
+    async def take(self) -> Any:
+        """A started producer. Raises OutboxFailed where no broker answers."""
+        async with self._starting:
+            if self._current is None:
+                made = producer(self._place)
+                try:
+                    await made.start()
+                except KafkaError as problem:
+                    await made.stop()
+                    raise OutboxFailed(problem) from problem
+                self._current, self._users[made] = made, 0
+            self._users[self._current] += 1
+            return self._current
+
+    async def give_back(self, used: Any, *, failed: bool) -> None:
+        """Stop it where nobody else uses it; `failed`: whoever comes next gets another."""
+        self._users[used] -= 1
+        unused = not self._users[used]
+        if used is self._current and (failed or unused):
+            self._current = None
+        if unused:
+            del self._users[used]
+            with suppress(Exception):
+                await asyncio.wait_for(used.stop(), STOP_S)
 
 
 class Outbox:
