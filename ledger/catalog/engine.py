@@ -142,7 +142,7 @@ class Engine:
         """The view `_<log>`: archive and tail in one."""
         names = ", ".join(f'"{name}"' for name in COLUMNS)
         # An archive of Kafka holds also what does not count; `type` says so.
-        counts = "where coalesce(type, 'verdict') = 'verdict'" if log == "verdicts" else ""
+        counts = "where type = 'verdict'" if log == "verdicts" else ""
         parts = [f"select {names} from _tail_{log}"]
         if isinstance(source, list) and source:
             files = ", ".join(map(_quote, source))

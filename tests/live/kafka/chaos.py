@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
@@ -164,8 +165,8 @@ def chaos(place: Place, seconds: float, seed: int, folder: Path) -> dict[str, ob
             workers.thaw(number)
         if not workers.awake():
             workers.start()
-        ends = asyncio.run(_ends(place))
-        wait_for(lambda: _judged(place, ends), CAUGHT_UP_S, what="all to be judged", poll_s=0.5)
+        ends = asyncio.run(ends_of(place))
+        wait_for(lambda: judged(place, ends), CAUGHT_UP_S, what="all to be judged", poll_s=0.5)
         for number in list(workers.running):
             workers.stop(number)
         counts["repeated"] = asyncio.run(_compare(place, ends))
@@ -178,22 +179,25 @@ def chaos(place: Place, seconds: float, seed: int, folder: Path) -> dict[str, ob
     return counts
 
 
-async def _ends(place: Place) -> list[int]:
+async def ends_of(place: Place) -> list[int]:
+    """The next offset of every partition of events."""
     async with Reader(place) as reader:
         topic = place.topic("events")
         return [(await reader.bounds(topic, p))[1] for p in range(place.partitions or 0)]
 
 
-def _judged(place: Place, ends: list[int]) -> bool:
+def judged(place: Place, ends: list[int]) -> bool:
+    """Whether checkpoints cover the log up to `ends`."""
     return asyncio.run(_committed(place, ends))
 
 
 async def _committed(place: Place, ends: list[int]) -> bool:
-    """Whether checkpoints cover the log up to `ends`."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
     try:
         found = await admin.list_consumer_group_offsets(f"{place.prefix}-{GROUP}")
+    except GroupCoordinatorNotAvailableError:
+        return False  # A broker that has just begun makes its topic of groups first.
     finally:
         await admin.close()
     by_number = {tp.partition: meta.offset for tp, meta in found.items()}
