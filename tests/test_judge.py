@@ -90,7 +90,7 @@ def test_a_judge_that_crashes_anywhere_leaves_nothing_to_guess(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Between any two slices of a checkpoint the file must hold enough for the next judge."""
-    monkeypatch.setattr(checkpoint, "SLICE_S", 0.0)  # One run a slice.
+    monkeypatch.setattr(checkpoint, "SLICE_RUNS_MAX", 1)  # One run a slice.
     monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
     fleet = Fleet(log, "s", seed=seed, runs=7, pinned=BRIEF if seed % 2 else QUICK)
     fleet.begin()

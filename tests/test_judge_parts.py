@@ -32,21 +32,20 @@ def test_what_is_archived_and_checkpointed_is_trimmed(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log stays short, and never loses what the next judge still needs."""
-    monkeypatch.setattr(chores, "ARCHIVE_S", 0.01)
-    monkeypatch.setattr(chores, "TRIM_S", 0.0)
+    monkeypatch.setattr(chores, "TRIM_S", 0.01)
 
-    def archive() -> int:
+    def archive() -> None:
         log.set_meta("archived_offset", log.end())
         log.set_meta("archived_verdict_pos", log.verdicts_end() + 1)
-        return 0
 
     fleet = Fleet(log, "s", seed=6)
     fleet.begin()
-    judge = Judge(log, archive)
+    judge = Judge(log, trims=True)
     judging = threading.Thread(target=judge.run)
     judging.start()
     for _ in range(10):
         fleet.say(50)
+        archive()
     end = log.end()
     wait_for(lambda: log.start() >= end - 1, what="the log to be trimmed")
     fleet.say(50)
@@ -66,9 +65,8 @@ def test_a_checkpoint_half_written_keeps_its_rows(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slices to come stand on older events; trimming by the newest slice would lose them."""
-    monkeypatch.setattr(checkpoint, "SLICE_S", 0.0)
-    monkeypatch.setattr(chores, "ARCHIVE_S", 0.01)
-    monkeypatch.setattr(chores, "TRIM_S", 0.0)
+    monkeypatch.setattr(checkpoint, "SLICE_RUNS_MAX", 1)
+    monkeypatch.setattr(chores, "TRIM_S", 0.01)
     fleet = Fleet(log, "s", seed=7, runs=5)
     fleet.begin()
     fleet.say(50)
@@ -83,9 +81,9 @@ def test_a_checkpoint_half_written_keeps_its_rows(
     assert log.load_checkpoints().next_offset > kept
     for name in ("offset", "verdict_pos"):
         log.set_meta(f"archived_{name}", 10**9)
-    archiving = chores.Archiving(log.path, lambda: 0, judge._kept, print)
+    trimming = chores.Trimming(log.path, judge._kept, print)
     wait_for(lambda: log.start() > 1, what="a trim")
-    archiving.close()
+    trimming.close()
 
     assert log.start() == kept
     crash(judge)

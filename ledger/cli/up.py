@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +17,10 @@ from ledger.cli.text import count, plural
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from ledger.archive.archivist import Archivist
+    from ledger.cli.archiving import Archiving
     from ledger.log.sqlite import SqliteLog
 
 STATUS_S = 1.0
-COMPACT_EVERY = 32
-"""Commits of the archive between two compactions."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,24 +37,29 @@ def up(
     """Judge in the foreground, and archive; the log is made if it is missing.
 
     Clients start a judge by themselves; this one stays, and archives too. Ctrl-C or SIGTERM ends
-    it: what is judged is written down, what is recorded is archived.
+    it: what is judged is written down, what is recorded is archived. The archivist is a process of
+    its own, which is started again when it dies.
     """
     where = place(context)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with where.open_log(create=True) as log:
-        archivist = None if no_archive else _archivist(log, where.archive)
+        archiving = None if no_archive else _archiving(log, where.archive)
         into = ", no archive" if no_archive else f", archive {where.archive}"
         say(f"ledger up: log {where.log}{into}")
         sys.stdout.flush()
-        _judge(log, archivist, stop)
-        if archivist is not None:
-            archivist.drain()
+        try:
+            _judge(log, archiving, stop)
+            if archiving is not None:
+                archiving.end()
+        finally:
+            if archiving is not None:
+                archiving.close()
         say(f"ledger up: ended, {plural(log.end() - 1, 'event')} recorded so far")
 
 
-def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -> None:
+def _judge(log: SqliteLog, archiving: Archiving | None, stop: threading.Event) -> None:
     """Judge in a thread until `stop`; the status line is drawn here."""
     from ledger.judge import Judge
     from ledger.judge.__main__ import calm_collector
@@ -65,7 +67,7 @@ def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -
 
     reader()
     calm_collector()
-    judge = Judge(log, None if archivist is None else _archiving(archivist), say=complain)
+    judge = Judge(log, trims=archiving is not None, say=complain)
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -79,6 +81,8 @@ def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -
     thread.start()
     status = _Status(log)
     while not stop.wait(STATUS_S):
+        if archiving is not None:
+            archiving.look()
         try:
             status.draw(judge.epoch)
         except LedgerError:
@@ -90,28 +94,10 @@ def _judge(log: SqliteLog, archivist: Archivist | None, stop: threading.Event) -
         raise failed[0]
 
 
-def _archivist(log: SqliteLog, location: str) -> Archivist:
-    from ledger.archive.archivist import Archivist
+def _archiving(log: SqliteLog, location: str) -> Archiving:
+    from ledger.cli.archiving import Archiving
 
-    return Archivist(log, location)
-
-
-def _archiving(archivist: Archivist) -> Callable[[], int]:
-    """One step of the archivist, and now and then a compaction."""
-    from ledger.archive.compact import compact
-
-    steps = 0
-
-    def step() -> int:
-        nonlocal steps
-        rows = archivist.step()
-        steps += bool(rows)
-        if steps >= COMPACT_EVERY:
-            steps = 0
-            compact(archivist.table.location)
-        return rows
-
-    return step
+    return Archiving(log.path, location, complain)
 
 
 class _Status:

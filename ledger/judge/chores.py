@@ -22,9 +22,6 @@ PULSE_S = 2.0
 """The judging thread shows itself far more often, unless it hangs."""
 LOOK_S = 1.0
 """How often processes are looked for that have ended."""
-ARCHIVE_S = 1.0
-"""How often the archivist is called while it finds nothing to do."""
-ARCHIVE_RETRY_S = 10.0
 TRIM_S = 5.0
 
 
@@ -96,23 +93,14 @@ class Chores:
             self._log.ring("judge")
 
 
-class Archiving:
-    """Calls the archivist again and again, and trims what it has archived.
+class Trimming:
+    """Deletes what is archived, every few seconds. `kept` says what checkpoints still need."""
 
-    `archivist` returns how many rows it archived. `kept` says what checkpoints still need.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        archivist: Callable[[], int],
-        kept: Callable[[], Marker],
-        say: Callable[[str], object],
-    ) -> None:
+    def __init__(self, path: str, kept: Callable[[], Marker], say: Callable[[str], object]) -> None:
         self._log = SqliteLog(path, create=False)
-        self._archivist, self._kept, self._say = archivist, kept, say
+        self._kept, self._say = kept, say
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ledger-archivist", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ledger-trimming", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -122,17 +110,11 @@ class Archiving:
         self._log.close()
 
     def _run(self) -> None:
-        trimmed_s = 0.0
-        while not self._stop.is_set():
+        while not self._stop.wait(TRIM_S):
             try:
-                wait_s = 0.0 if self._archivist() else ARCHIVE_S
-                if time.monotonic() - trimmed_s > TRIM_S:
-                    self._trim()
-                    trimmed_s = time.monotonic()
+                self._trim()
             except LedgerError as problem:
-                self._say(f"archiving again in {ARCHIVE_RETRY_S:g} s: {problem}")
-                wait_s = ARCHIVE_RETRY_S
-            self._stop.wait(wait_s)
+                self._say(f"trimming again in {TRIM_S:g} s: {problem}")
 
     def _trim(self) -> None:
         """Delete what is archived and what no checkpoint needs."""

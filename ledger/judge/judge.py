@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ledger.core.lifecycle import FOLD_VERSION
 from ledger.judge.checkpoint import Marker
-from ledger.judge.chores import Archiving
+from ledger.judge.chores import Trimming
 from ledger.judge.process import gone, this_process
 from ledger.judge.restore import marker_of
 from ledger.judge.start import started
@@ -40,7 +40,7 @@ SAID_MAX = 100
 class Judge:
     """Judges `log` whenever no other does.
 
-    `archivist` is called in a thread of its own and returns how many rows it archived.
+    `trims`: what is archived, by whomever, and no longer needed is deleted from the log.
     Without any registered process alive it ends after `idle_s` of silence (None: never);
     while another judges, after `standby_s` (None: never). `version` is the deciding version.
     Every method raises JudgeTooOld where a higher one has judged, and what the log raises.
@@ -49,8 +49,8 @@ class Judge:
     def __init__(
         self,
         log: SqliteLog,
-        archivist: Callable[[], int] | None = None,
         *,
+        trims: bool = False,
         idle_s: float | None = None,
         standby_s: float | None = None,
         say: Callable[[str], object] | None = None,
@@ -58,7 +58,7 @@ class Judge:
     ) -> None:
         self.log = log
         self.terms = 0
-        self._archivist = archivist
+        self._trims = trims
         self._idle_s, self._standby_s = idle_s, standby_s
         self._say_to = say or _to_stderr
         self._said: dict[str, float] = {}
@@ -76,7 +76,7 @@ class Judge:
         """Judge until `stop` is set or `stop()` called, or nobody needs it. Settles at the end."""
         if stop is not None:
             self._stop = stop
-        archiving = self._archiving()
+        trimming = Trimming(self.log.path, self._kept, self._say) if self._trims else None
         try:
             with self.log.bell("judge") as bell:
                 self._run(bell)
@@ -84,8 +84,8 @@ class Judge:
             self.close()
         finally:
             self._forget()  # Where something went wrong there is nothing to settle.
-            if archiving is not None:
-                archiving.close()
+            if trimming is not None:
+                trimming.close()
 
     def _run(self, bell: Bell) -> None:
         served_s = time.monotonic()
@@ -164,11 +164,6 @@ class Judge:
         if term is None or self._idle_s is None or term.chores.anyone:
             return False
         return time.monotonic() - term.heard_s > self._idle_s
-
-    def _archiving(self) -> Archiving | None:
-        if self._archivist is None:
-            return None
-        return Archiving(self.log.path, self._archivist, self._kept, self._say)
 
     def _kept(self) -> Marker:
         term = self._term
