@@ -233,12 +233,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument(
+        "--archivists", action="store_true", help="Torment archivists too, afterwards."
+    )
     asked = parser.parse_args()
     print(f"python -m tests.live.kafka.chaos --seconds {asked.seconds:g} --seed {asked.seed}")
     with running() as broker, tempfile.TemporaryDirectory() as folder:
         place = Place(broker.bootstrap, f"chaos-{asked.seed}", partitions=4, replication=1)
         asyncio.run(apply(place))
         print(chaos(place, asked.seconds, asked.seed, Path(folder)), flush=True)
+        if asked.archivists:
+            from tests.live.kafka import archive_chaos
+
+            print(archive_chaos.chaos(place, asked.seconds, asked.seed, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
