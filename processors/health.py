@@ -89,6 +89,7 @@ class Health:
             "assigned": sorted(judge.assigned_partitions),
             "judged": judge.judged,
             "refused": judge.refused,
+            "muted": judge.muted,
             "partitions": {
                 str(number): {
                     "next_offset": one.memory.next_offset,

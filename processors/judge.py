@@ -69,7 +69,7 @@ class Judge:
         self.judged = self.skipped = self.seeks = self.taken_over = self.lost = 0
         self.take_over_s = 0.0
         self.joined = False
-        self._refused_before = 0
+        self._refused_before = self._muted_before = 0
 
     @property
     def held(self) -> dict[int, Partition]:
@@ -84,7 +84,12 @@ class Judge:
     @property
     def refused(self) -> int:
         """Records that were no event."""
-        return self._refused_before + sum([one.refused for one in self._held.values()])
+        return self._refused_before + sum([one.refusals.count for one in self._held.values()])
+
+    @property
+    def muted(self) -> int:
+        """Of these so many were not copied, because their source was muted."""
+        return self._muted_before + sum([one.refusals.muted for one in self._held.values()])
 
     async def judge(self, tp: TP, chunk: Chunk) -> None:
         """Fold a chunk, in pieces; what is not what should come next is skipped or asked again."""
@@ -251,7 +256,8 @@ class Judge:
             return
         if self._held.get(partition.number) is partition:
             del self._held[partition.number]
-            self._refused_before += partition.refused
+            self._refused_before += partition.refusals.count
+            self._muted_before += partition.refusals.muted
         await partition.close()
 
     def _refuse_next_time(self, number: int, failed: FoldFailed) -> None:

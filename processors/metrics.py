@@ -48,6 +48,7 @@ def of_judges(health: Health) -> Iterator[Metric]:
         "judged": ("events judged", judge.judged),
         "skipped": ("events that were there already", judge.skipped),
         "refused": ("records that are no event", judge.refused),
+        "muted": ("of these, not copied because their source was muted", judge.muted),
         "seeks": ("times that the feed was moved back", judge.seeks),
         "taken_over": ("partitions taken over", judge.taken_over),
         "lost": ("partitions lost while held", judge.lost),

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
-from ledger.core.events import Event, OrderGiven, PolicyRecorded, Record, Ticked
+from ledger.core.events import OrderGiven, Record, Ticked
 from ledger.core.fold import apply_published, next_deadline
 from ledger.core.lifecycle import FOLD_VERSION
 from ledger.core.state import State
@@ -26,20 +26,18 @@ from ledger.judge.checkpoint import MARKER, Checkpointer
 from ledger.judge.checkpoint import Marker as Cut
 from ledger.judge.memory import Memory
 from ledger.log.kafka_checkpoints import Checkpoints
-from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_verdicts import Heard
-from ledger.wire import UnreadableEvent, decode, encode, encode_verdict
+from ledger.wire import encode, encode_verdict
 
 from .marker import Marker, Proof, proof
 from .pace import SLICE_S, give_way
+from .refusals import Refusals
 
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
 REASON_MAX = 2_048
-REFUSED_BYTES_MAX = 65_536
-"""Of what cannot be read so much is copied; the whole is at its offset."""
 
 
 class FoldFailed(Exception):
@@ -123,9 +121,11 @@ class Partition:
     ) -> None:
         self.number, self.memory, self.marker = number, memory, marker
         self.held, self.parked = True, False
-        self.judged = self.refused = 0
+        self.judged = 0
         self.checkpoint_s = 0.0
-        self._topic_partitions = partitions
+        self.refusals = Refusals(
+            number, partitions, knows=lambda run: run in memory.state.runs, put=boxes.refused.put
+        )
         self._published, self._decided = published, marker.decided
         self._checkpoints, self.boxes = checkpoints, boxes
         self._producers, self._sender = shared.producers, sender
@@ -149,7 +149,7 @@ class Partition:
         if not new:
             return 0
         for record in new:
-            event = self._event(record)
+            event = self.refusals.event(record)
             if event is not None:
                 self._judge(Record(record.offset, record.timestamp, event))
         memory.advance(new[-1].offset + 1, new[-1].timestamp)
@@ -199,33 +199,6 @@ class Partition:
 
     # --- fold ---
 
-    def _event(self, record: Any) -> Event | None:
-        """The event that a record is; what is none is refused."""
-        value = record.value
-        try:
-            if value is None:
-                raise UnreadableEvent("it has no value; an event is one JSON object")
-            event = decode(value)
-            self._check_key(record.key, event)
-        except UnreadableEvent as problem:
-            self._refuse(record, problem.reason)
-            return None
-        return event
-
-    def _check_key(self, key: bytes | None, event: Event) -> None:
-        if key != event.run.encode():
-            raise UnreadableEvent(
-                f"run: its key in the log is {key!r:.140}, it says {event.run!r:.140}"
-            )
-        if event.run in self.memory.state.runs or isinstance(event, PolicyRecorded):
-            return  # Policies are in every partition.
-        belongs = partition_of(key, self._topic_partitions)
-        if belongs != self.number:
-            raise UnreadableEvent(
-                f"partition: the key {key!r:.140} belongs to partition {belongs} of "
-                f"{self._topic_partitions} (murmur2), not to {self.number}"
-            )
-
     def _judge(self, record: Record) -> None:
         offset = record.offset
         if offset < self._decided:
@@ -264,17 +237,6 @@ class Partition:
                 reason=order.reason[:REASON_MAX], by=SOURCE,
             )  # fmt: skip
             self.boxes.control.put(Letter(verdict.run.encode(), encode(given)))
-
-    def _refuse(self, record: Any, reason: str) -> None:
-        self.refused += 1
-        headers = (
-            ("reason", reason[:REASON_MAX].encode()),
-            ("topic", record.topic.encode()),
-            ("partition", str(record.partition).encode()),
-            ("offset", str(record.offset).encode()),
-        )
-        value = (record.value or b"")[:REFUSED_BYTES_MAX]
-        self.boxes.refused.put(Letter(record.key, value, headers))
 
     # --- checkpoint ---
 

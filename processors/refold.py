@@ -16,10 +16,11 @@ from ledger.core.verdicts import Verdict
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import ANNOUNCED, Published
-from ledger.wire import UnreadableEvent, decode
+from ledger.wire import UnreadableEvent
 
 from .marker import Marker
 from .partition import PartitionMemory
+from .refusals import read
 
 
 async def fold_again(
@@ -36,10 +37,8 @@ async def fold_again(
         if record.key not in names:
             continue
         try:
-            event = decode(record.value or b"")
+            event = read(record)
         except UnreadableEvent:
-            continue
-        if event.run.encode() != record.key:
             continue
         memory.apply(Record(record.offset, record.timestamp, event), said.get(record.offset))
         if isinstance(event, RunStarted) and record.offset < whole_from:

@@ -34,7 +34,7 @@ asked (missing, locked, foreign, full); 130 interrupted.
 
 PANELS = {
     "Run": "up demo import",
-    "Look": "runs show findings tail",
+    "Look": "runs show findings refused tail",
     "Stop": "kill pause resume",
     "Ask": "sql query",
     "Prove": "replay simulate archive",
@@ -171,6 +171,7 @@ from ledger.cli import (  # noqa: E402 - they register themselves here.
     imports,
     orders,
     policy,
+    refused,
     replay,
     runs,
     schema,
@@ -183,7 +184,7 @@ from ledger.cli import (  # noqa: E402 - they register themselves here.
 )
 
 for _module in (
-    up, demo, imports, runs, show, tail, orders, ask, replay, simulate, policy, schema, archive,
-    topics, worker, docs,
+    up, demo, imports, runs, show, refused, tail, orders, ask, replay, simulate, policy, schema,
+    archive, topics, worker, docs,
 ):  # fmt: skip
     _module.register(app)

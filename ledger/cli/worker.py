@@ -20,7 +20,6 @@ import typer
 
 from ledger.cli.examples import example
 from ledger.cli.place import place
-from ledger.judge.start import environment
 
 KAFKA = "--log kafka://127.0.0.1:9092"
 
@@ -31,6 +30,44 @@ class Role(Enum):
     JUDGE = "judge"
     ARCHIVIST = "archivist"
     ALL = "all"
+
+
+Group = Annotated[
+    str,
+    typer.Option(help="The group that shares the partitions (LEDGER_GROUP, LEDGER_ARCHIVE_GROUP)."),
+]
+WebPort = Annotated[
+    int,
+    typer.Option(
+        envvar="LEDGER_WEB_PORT",
+        min=0,
+        max=65_534,
+        help="Port of /health and /metrics; 0: none. With `all` the archivist has the next.",
+    ),
+]
+WebBind = Annotated[
+    str, typer.Option(envvar="LEDGER_WEB_BIND", help="Address that the port is opened on.")
+]
+Wait = Annotated[
+    float,
+    typer.Option(envvar="LEDGER_WAIT_S", min=0, help="How long to wait for a broker, seconds."),
+]
+Session = Annotated[
+    float,
+    typer.Option(
+        envvar="LEDGER_SESSION_S",
+        min=1,
+        help="Who is silent so long is dead to the group, seconds.",
+    ),
+]
+LagMax = Annotated[
+    int,
+    typer.Option(
+        envvar="LEDGER_LAG_MAX",
+        min=1,
+        help="Events that a partition may be behind before /health says so.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,44 +86,12 @@ def worker(
     role: Annotated[
         Role, typer.Argument(help="What it does; `all` is one of each, in two processes.")
     ] = Role.JUDGE,
-    group: Annotated[
-        str,
-        typer.Option(
-            help="The group that shares the partitions (LEDGER_GROUP, LEDGER_ARCHIVE_GROUP)."
-        ),
-    ] = "",
-    web_port: Annotated[
-        int,
-        typer.Option(
-            envvar="LEDGER_WEB_PORT",
-            min=0,
-            max=65_534,
-            help="Port of /health and /metrics; 0: none. With `all` the archivist has the next.",
-        ),
-    ] = 0,
-    web_bind: Annotated[
-        str, typer.Option(envvar="LEDGER_WEB_BIND", help="Address that the port is opened on.")
-    ] = "127.0.0.1",
-    wait_s: Annotated[
-        float,
-        typer.Option(envvar="LEDGER_WAIT_S", min=0, help="How long to wait for a broker, seconds."),
-    ] = 60.0,
-    session_s: Annotated[
-        float,
-        typer.Option(
-            envvar="LEDGER_SESSION_S",
-            min=1,
-            help="Who is silent so long is dead to the group, seconds.",
-        ),
-    ] = 6.0,
-    lag_max: Annotated[
-        int,
-        typer.Option(
-            envvar="LEDGER_LAG_MAX",
-            min=1,
-            help="Events that a partition may be behind before /health says so.",
-        ),
-    ] = 100_000,
+    group: Group = "",
+    web_port: WebPort = 0,
+    web_bind: WebBind = "127.0.0.1",
+    wait_s: Wait = 60.0,
+    session_s: Session = 6.0,
+    lag_max: LagMax = 100_000,
 ) -> None:
     """Judge or archive a log on Kafka: a worker that shares the partitions with its group.
 
@@ -95,6 +100,8 @@ def worker(
     Ctrl-C or SIGTERM ends it: what it said is acknowledged, a checkpoint is written, the group
     is left, and exit is 0. It ends with 1 where it cannot go on, and says why.
     """  # fmt: skip
+    from ledger.judge.start import environment
+
     where = place(context)
     where.on_kafka()
     variables = {

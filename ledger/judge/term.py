@@ -20,6 +20,7 @@ from ledger.core.lifecycle import FOLD_VERSION
 from ledger.core.verdicts import RuleOrder, Verdict
 from ledger.judge.checkpoint import Checkpointer
 from ledger.judge.chores import Chores
+from ledger.judge.muting import Muting, source_of
 from ledger.judge.records import record_of
 from ledger.judge.restore import restore
 from ledger.log import LogFull, LogLocked
@@ -73,9 +74,20 @@ class Said:
         elif self.wake is not None:
             self.wake.add(event.source)
 
-    def refuse(self, row: Row, reason: str) -> None:
+    def refuse(self, row: Row, reason: str, muting: Muting) -> None:
         """Take in a row that is no event."""
-        self.refused.append(Refusal(row.offset, "", reason, row.value[:REFUSED_BYTES_MAX]))
+        source = source_of(row.value, row.run)
+        heed = muting.refused(source, row.append_ms)
+        if heed.copied:
+            self.refused.append(Refusal(row.offset, source, reason, row.value[:REFUSED_BYTES_MAX]))
+        if heed.finding:
+            self.refused.append(Refusal(row.offset, source, heed.finding, b""))
+
+    def good(self, record: Record, muting: Muting) -> None:
+        """Take in that a source that was refused lately has sent an event."""
+        event = record.event
+        if again := muting.good(event.source, f"key {event.run}"):
+            self.refused.append(Refusal(record.offset, event.source, again, b""))
 
     def event(self, event: Event) -> None:
         """Take in an event that the judge itself appends."""
@@ -101,6 +113,7 @@ class Term:
         self.judged = 0
         self.heard_s = time.monotonic()
         self._say, self._stop, self._failing = say, stop, failing
+        self._muting = Muting()
         self.chores = Chores(log.path, epoch)
         self._most = BATCH_ROWS[0]
         self._committed = self._committed_s = 0.0
@@ -178,7 +191,7 @@ class Term:
             try:
                 record = record_of(row)
             except UnreadableEvent as problem:
-                said.refuse(row, problem.reason)
+                said.refuse(row, problem.reason, self._muting)
                 continue
             if row.offset in failing:
                 verdict: Verdict | None = self._failed(record)
@@ -191,6 +204,8 @@ class Term:
             if verdict is not None:
                 said.verdict(record.event, verdict)
             heard = heard or record.event.source != SOURCE
+            if self._muting:
+                said.good(record, self._muting)
         if heard or said.refused:
             self.heard_s = time.monotonic()
         memory.advance(rows[-1].offset + 1, rows[-1].append_ms)

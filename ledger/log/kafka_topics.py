@@ -7,6 +7,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
 from ledger.topics import Topic, differences, wanted
+
+LOOKS_MAX, LOOK_S = 100, 0.05
 
 
 class KafkaUnreachable(LedgerError):
@@ -52,6 +55,7 @@ async def apply(place: Place) -> tuple[list[str], list[str]]:
         there = await _there(admin, topics.values())
         new = [topic for topic in topics.values() if topic.name not in there]
         created = await _create(admin, place.prefix, new) if new else []
+        await _seen(admin, new)
         return created, _differences(topics.values(), there)
 
 
@@ -60,14 +64,22 @@ async def check(place: Place) -> dict[str, Topic]:
     topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
     async with _admin(place) as admin:
         there = await _there(admin, topics.values())
-    missing = [
-        f"{topic.name} is missing; create it with `ledger topics apply`"
-        for topic in topics.values()
-        if topic.name not in there
-    ]
+    missing = [_missing(topic) for topic in topics.values() if topic.name not in there]
     if problems := missing + _differences(topics.values(), there):
         raise TopicsWrong(place.prefix, problems)
     return topics
+
+
+async def need(place: Place, short: str) -> None:
+    """Return if that topic is there, whatever its settings. Raises TopicsWrong."""
+    topic = wanted(place.prefix, replication=place.replication, partitions=place.partitions)[short]
+    async with _admin(place) as admin:
+        if not await _there(admin, [topic]):
+            raise TopicsWrong(place.prefix, [_missing(topic)])
+
+
+def _missing(topic: Topic) -> str:
+    return f"{topic.name} is missing; create it with `ledger topics apply`"
 
 
 async def _create(admin: Any, prefix: str, new: list[Topic]) -> list[str]:
@@ -87,6 +99,14 @@ async def _create(admin: Any, prefix: str, new: list[Topic]) -> list[str]:
         said = [f"not created: {', '.join(names)}: {why}" for why, names in problems.items()]
         raise TopicsWrong(prefix, [*said, "ask for what the brokers can do (?replication=1)"])
     return created
+
+
+async def _seen(admin: Any, new: list[Topic]) -> None:
+    """Return when a broker knows the topics that its controller has just made."""
+    for _ in range(LOOKS_MAX):
+        if len(await _there(admin, new)) == len(new):
+            return
+        await asyncio.sleep(LOOK_S)
 
 
 async def _there(admin: Any, topics: Iterable[Topic]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from ledger.cli.reference import commands
 from tests.cli.calling import ledger, process
 from tests.waiting import wait_for
 
-COMMANDS = """up demo import runs show findings tail kill pause resume sql query replay simulate
+COMMANDS = """up demo import runs show findings refused tail kill pause resume sql query replay simulate
 policy schema archive topics worker docs""".split()
 
 

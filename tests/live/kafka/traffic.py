@@ -124,8 +124,9 @@ class Traffic:
         started = encode(e.RunStarted(run=run, agent="lead"))
         return self.chance.choice(
             [
-                (b"somebody", b"\xff\xfe no json"),
-                (b"another", started),  # Its key is not its run.
+                # A source of its own each time: too many in a row would mute it.
+                (b"somebody " + run.encode(), b"\xff\xfe no json"),
+                (b"another " + run.encode(), started),  # Its key is not its run.
                 (run.encode(), started),  # Its partition, as a rule, is another.
                 (run.encode(), b'{"type":"from_the_future","run":"%s"}' % run.encode()),
             ]

@@ -1,0 +1,128 @@
+"""The refused topic: what was never folded, and why; also what a person accepts as lost.
+
+What a newcomer would get wrong
+    Judges write a refusal again when one takes over from another in between, so it is known by
+    its place: who reads leaves out what came before.
+    A `range_lost` record says that events are gone for good and shall not be waited for. It
+    stands here because this is the one place that says why an offset was not folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+
+from ledger.log.kafka_outbox import producer
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_topics import KafkaUnreachable, need
+
+RANGE_LOST = "range_lost"
+REASON_MAX = 2_048
+
+
+class Refused(NamedTuple):
+    """One record of the topic: its `pos` there, and the place of what it is about.
+
+    `size` is how many bytes there were, `value` what was kept of them. `finding` names what was
+    found of a source, or a loss; then there is no value.
+    """
+
+    pos: int
+    append_ms: int
+    source: str
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    size: int
+    value: bytes
+    finding: str = ""
+    upto: int = -1
+
+
+class Lost(NamedTuple):
+    """Events of a partition that a person accepted as lost: `first` to `last`."""
+
+    partition: int
+    first: int
+    last: int
+
+
+async def refused(place: Place) -> AsyncIterator[Refused]:
+    """Everything in the topic, in order, each once. Raises KafkaUnreachable, TopicsWrong."""
+    seen: set[tuple[str, int, int, str]] = set()
+    try:
+        await need(place, "refused")
+        async with Reader(place) as reader:
+            topic = place.topic("refused")
+            begin, end = await reader.bounds(topic, 0)
+            async for records in reader.read(topic, 0, begin, end):
+                for record in records:
+                    one = _read(record)
+                    where = (one.topic, one.partition, one.offset, one.finding)
+                    if where not in seen:
+                        seen.add(where)
+                        yield one
+    except (KafkaError, OSError) as problem:
+        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+
+
+async def lost(place: Place, partition: int) -> list[Lost]:
+    """What was accepted as lost of a partition of the events. Raises as `refused`."""
+    events = place.topic("events")
+    return [
+        Lost(one.partition, one.offset, one.upto)
+        async for one in refused(place)
+        if one.finding == RANGE_LOST and (one.topic, one.partition) == (events, partition)
+    ]
+
+
+async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None:
+    """Write that these events are lost for good. Raises KafkaUnreachable."""
+    said = f"{RANGE_LOST}: offsets {loss.first} to {loss.last} are accepted as lost: {reason}"
+    headers = [
+        ("reason", said[:REASON_MAX].encode()),
+        ("topic", place.topic("events").encode()),
+        ("partition", str(loss.partition).encode()),
+        ("offset", str(loss.first).encode()),
+        ("upto", str(loss.last).encode()),
+        ("source", by.encode()),
+        ("finding", RANGE_LOST.encode()),
+    ]
+    sender = producer(place)
+    try:
+        await sender.start()
+        topic = place.topic("refused")
+        await sender.send_and_wait(topic, value=b"", partition=0, headers=headers)
+    except (KafkaError, OSError) as problem:
+        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+    finally:
+        await sender.stop()
+
+
+def _read(record: Any) -> Refused:
+    """A record of the topic; what is missing in one that others wrote is empty."""
+    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    value = record.value or b""
+    return Refused(
+        record.offset,
+        record.timestamp,
+        headers.get("source", ""),
+        headers.get("reason", ""),
+        headers.get("topic", ""),
+        _number(headers.get("partition"), -1),
+        _number(headers.get("offset"), -1),
+        (record.key or b"").decode(errors="replace"),
+        _number(headers.get("bytes"), len(value)),
+        value,
+        headers.get("finding", ""),
+        _number(headers.get("upto"), -1),
+    )
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() else default
