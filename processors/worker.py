@@ -27,6 +27,7 @@ from ledger.log.kafka_place import Place, place
 from ledger.log.kafka_topics import KafkaUnreachable, check
 
 from .app import DEFAULT_WEB_BIND, create_app
+from .pages import add_pages
 
 WAIT_S = 60.0
 """How long a broker is waited for that is not there yet."""
@@ -115,7 +116,13 @@ def _worker(role: str) -> Any:
 
 def _archivist(where: Place, **how: Any) -> Any:
     """What only archivists need is loaded by them alone."""
-    raise LedgerError("archivists are not there yet")
+    from .archiving import create_archivist_app
+    from .archivist_health import ArchivistHealth
+
+    app: Any = create_archivist_app(where, os.environ.get("LEDGER_ARCHIVE"), **how)
+    app.health = ArchivistHealth(app.archivist)
+    add_pages(app, app.health.report, app.health.collect)
+    return app
 
 
 def wait_for_brokers(where: Place, wait_s: float, say: Callable[[str], object]) -> None:

@@ -1,6 +1,7 @@
 """`ledger worker`: how it starts, what it says of itself, how it ends, who takes over."""
 
 import asyncio
+import os
 import signal
 import socket
 from dataclasses import replace
@@ -118,3 +119,40 @@ def test_told_to_end_while_it_starts_it_ends(place: Place, tmp_path: Path) -> No
 
         assert worker.end(signal.SIGINT) == 0
         assert worker.err == ""
+
+
+def test_all_is_both_and_neither_outlives_the_other(place: Place, tmp_path: Path) -> None:
+    """One command for a small fleet. A supervisor that sees one of them gone starts both anew."""
+    port = free_port()
+    archive = str(tmp_path / "archive")
+    asyncio.run(fill(place, Traffic(0, place.partitions or 0, seed=13), 2))
+    with working(
+        place, tmp_path / "1", "all", "--archive", archive, "--web-port", str(port)
+    ) as worker:
+        wait_for(lambda: health(port).get("ok"), UP_S, what="the judge to be well")
+        wait_for(lambda: metric(port + 1, "ledger_archivist_rows_total") >= 200, UP_S, what="rows")
+        wait_for(lambda: health(port + 1).get("ok"), UP_S, what="the archivist to be well")
+        worker.said("ledger archivist: archiving ")
+        (judge,) = worker.children("judge")
+        os.kill(judge, signal.SIGKILL)
+
+        assert worker.ended() == 1
+        assert worker.children("archivist") == []
+    with working(place, tmp_path / "2", "all", "--archive", archive) as worker:
+        worker.said("ledger judge: judging 0-3 of 4 partitions")
+        worker.said("ledger archivist: archiving ")
+
+        assert (worker.end(), worker.err) == (0, "")
+    assert members(place, GROUP) == members(place, "archivists") == []
+
+
+def test_the_children_of_one_that_was_killed_end(place: Place, tmp_path: Path) -> None:
+    """Nobody could tell them to."""
+    archive = str(tmp_path / "archive")
+    with working(place, tmp_path, "all", "--archive", archive) as worker:
+        worker.said("ledger judge: judging 0-3 of 4 partitions")
+        worker.said("ledger archivist: archiving ")
+        worker.end(signal.SIGKILL)
+
+        wait_for(lambda: not members(place, GROUP), UP_S, what="the judge to have left")
+        wait_for(lambda: not members(place, "archivists"), UP_S, what="the archivist, too")

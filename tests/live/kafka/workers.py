@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -62,6 +63,19 @@ class Worker:
         """Wait for it to end by itself; the exit code."""
         return self.process.wait(UP_S)
 
+    def children(self, role: str) -> list[int]:
+        """The processes of this role that it started and that live."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                group = os.getpgid(int(entry.name)) if entry.name.isdigit() else 0
+            except OSError:
+                continue  # It ended while we looked.
+            if group == self.process.pid and role.encode() in words and b"-P" in words:
+                found.append(int(entry.name))
+        return found
+
     def _ended(self) -> bool:
         return self.process.poll() is not None
 
@@ -82,10 +96,19 @@ def working(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and neither on the next one.
+
+    Below those that outgoing connections get, of which there are many here.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as one, socket.socket() as next_one:
+            try:
+                one.bind(("127.0.0.1", port))
+                next_one.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
