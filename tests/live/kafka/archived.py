@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from ledger.archive.errors import ArchiveMissing
 from ledger.archive.rows import SCHEMA
 from ledger.archive.table import Table
 from ledger.archive.verify import verify
@@ -60,14 +61,18 @@ async def fill(place: Place, batches: int, seed: int) -> None:
     await sender.stop()
 
 
-def caught_up(place: Place, where: str | Path, workers: Workers) -> None:
+def caught_up(
+    place: Place, where: str | Path, workers: Workers, options: dict[str, str] | None = None
+) -> None:
     """Wait until the table claims to hold everything that is in the topics by now."""
 
     def done() -> bool:
         alive = [n for n in workers.awake() if workers.running[n].poll() is None]
         assert alive, "no worker is left"
-        there = "://" in str(where) or (Path(where) / "_delta_log").exists()
-        return there and not asyncio.run(missing(place, where))
+        try:
+            return not asyncio.run(missing(place, where, options))
+        except ArchiveMissing:
+            return False  # Nobody has begun.
 
     wait_for(done, CAUGHT_UP_S, what="the archive to hold everything", poll_s=0.3)
 
