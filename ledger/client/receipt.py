@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ledger.core.shapes import Action, Scope
 
 READ_ROWS = 1_000
+FOLLOW_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def give_order(
         offset = engine.log.append_order(run, wire.encode(order))
         if wait_s is None:
             return Receipt(id, run, action, offset)
-        quiet = waiter.wait(wait_s) is not None
+        quiet = _heard_in_time(engine, run, waiter, began_s + wait_s)
     finally:
         engine.verdicts.quiet.pop(id, None)
     waited_ms = int((time.monotonic() - began_s) * 1000)
@@ -85,6 +86,17 @@ def give_order(
     return Receipt(
         id, run, action, offset, quiet, waited_ms, _answers(engine, run, id, offset), may_act
     )
+
+
+def _heard_in_time(engine: Engine, run: str, waiter: Waiter, until_s: float) -> bool:
+    """Whether the waiter was settled. The run need not be one of ours, so it is followed."""
+    while True:
+        left_s = until_s - time.monotonic()
+        if waiter.wait(min(FOLLOW_S, left_s)) is not None:
+            return True
+        if left_s <= FOLLOW_S:
+            return False
+        engine.log.follow(run)
 
 
 def _may_act(engine: Engine, run: str, order: str) -> tuple[tuple[str, int], ...]:

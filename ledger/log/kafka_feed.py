@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_asker import Asker, quietly
 from ledger.log.kafka_keys import partition_of
@@ -107,8 +107,17 @@ class VerdictFeed:
         return sorted(number for number, part in self._parts.items() if part.ready.is_set())
 
     async def run(self) -> None:
-        """Read until cancelled."""
-        await asyncio.gather(self._arranging(), self._reading())
+        """Read until cancelled, whatever goes wrong."""
+        while True:
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._arranging())
+                    both.create_task(self._reading())
+            except Exception as problem:
+                self.problem = problem
+            self._begun.clear()
+            self._changed.set()
+            await asyncio.sleep(AGAIN_S)
 
     # --- which partitions, from where ---
 
@@ -170,8 +179,9 @@ class VerdictFeed:
                 else:
                     await self._read()
         finally:
-            if self._consumer is not None:
-                await quietly(self._consumer.stop())
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                await quietly(consumer.stop())
 
     async def _read(self) -> None:
         try:
@@ -179,8 +189,6 @@ class VerdictFeed:
         except OutOfRange as problem:
             for where in problem.args[0]:
                 self._lost(where.partition)
-        except ConsumerStoppedError:
-            raise
         except (KafkaError, OSError) as problem:
             self.problem = problem
             await asyncio.sleep(AGAIN_S)

@@ -23,6 +23,8 @@ from ledger.log.kafka_place import Place
 
 AGAIN_S = (0.05, 1.0)
 STOP_S = 5.0
+SLICE = 200
+"""Records that are packed at a stretch, in half a millisecond."""
 VALUE_BYTES_MAX = RECORD_BYTES_MAX - 65_536
 """A record that is larger no broker takes; the rest is for keys and headers."""
 
@@ -53,7 +55,7 @@ class Sender:
             sender = None
             try:
                 sender = await self._ready()
-                batch, count = _batch(sender, letters, len(offsets))
+                batch, count = await _batch(sender, letters, len(offsets))
                 sent = await sender.send_batch(batch, topic, partition=partition)
                 base = (await sent).offset
             except (KafkaError, OSError, TimeoutError) as problem:
@@ -95,7 +97,7 @@ class Sender:
         task.add_done_callback(self._ending.discard)
 
 
-def _batch(sender: Any, letters: Sequence[Letter], begin: int) -> tuple[Any, int]:
+async def _batch(sender: Any, letters: Sequence[Letter], begin: int) -> tuple[Any, int]:
     """As many letters from `begin` on as one batch holds, at least one."""
     batch = sender.create_batch()
     count = 0
@@ -104,6 +106,8 @@ def _batch(sender: Any, letters: Sequence[Letter], begin: int) -> tuple[Any, int
         if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
             break
         count += 1
+        if not count % SLICE:
+            await asyncio.sleep(0)  # An order that comes in waits for a slice, not for all.
     assert count
     batch.close()
     return batch, count
