@@ -12,7 +12,7 @@ from ledger.archive.compact import ALL, compact
 from ledger.archive.errors import ArchiveForeign, ArchiveGap, ArchiveMissing
 from ledger.archive.table import Table
 from ledger.archive.verify import verify
-from ledger.catalog import Catalog, SqlFailed, SqlRefused, TailTooLong, catalog
+from ledger.catalog import Catalog, SqlFailed, SqlRefused, TailTooLong, tail
 from ledger.catalog.engine import Engine
 from ledger.core.events import AgentEnded, AgentStarted, Event, LeaseReturned, RunStarted
 from ledger.core.shapes import Units
@@ -262,7 +262,7 @@ def test_a_tail_beyond_memory_is_said(
     log: SqliteLog, where: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log of a month without an archive must not take the machine's memory."""
-    monkeypatch.setattr(catalog, "TAIL_ROWS_MAX", 5)
+    monkeypatch.setattr(tail, "TAIL_ROWS_MAX", 5)
     record(log, *(RunStarted(run=f"r{i}", agent="root") for i in range(9)))
 
     with pytest.raises(TailTooLong, match="9 events are not archived yet, 5 at most"):

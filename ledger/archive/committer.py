@@ -126,21 +126,22 @@ class Committer:
         if known is not None and known[0] == segment.first:
             return known[1], known[2]
         chain = Link.of(self.table.last(*segment.place).chain).digest
-        said = self._heard(segment.partition) if segment.log == "verdicts" else (0, -1)
+        said = heard(self.table, segment.partition) if segment.log == "verdicts" else (0, -1)
         return chain, said
 
-    def _heard(self, partition: int) -> tuple[int, int]:
-        """The generation in force at the end of a verdict partition, and the last that counts."""
-        files = [file for file in self.table.files() if file.log == "verdicts"]
-        mine = [file for file in files if file.partition == partition]
-        generation, seen, last = 0, -1, -1
-        for file in sorted(mine, key=lambda one: one.last, reverse=True):
-            if file.last < seen:
-                break
-            rows = pa.Table.from_batches(self.table.read(file, _HEARD))
-            generation = max(generation, pc.max(rows["seq"]).as_py())
-            counted = rows.filter(pc.equal(rows["type"], "verdict"))
-            if counted.num_rows:
-                seen = max(seen, pc.max(counted["position"]).as_py())
-                last = max(last, pc.max(counted["offset"]).as_py())
-        return generation, last
+
+def heard(table: Table, partition: int) -> tuple[int, int]:
+    """The generation in force at the end of a verdict partition, and the last that counts."""
+    files = [file for file in table.files() if file.log == "verdicts"]
+    mine = [file for file in files if file.partition == partition]
+    generation, seen, last = 0, -1, -1
+    for file in sorted(mine, key=lambda one: one.last, reverse=True):
+        if file.last < seen:
+            break
+        rows = pa.Table.from_batches(table.read(file, _HEARD))
+        generation = max(generation, pc.max(rows["seq"]).as_py())
+        counted = rows.filter(pc.equal(rows["type"], "verdict"))
+        if counted.num_rows:
+            seen = max(seen, pc.max(counted["position"]).as_py())
+            last = max(last, pc.max(counted["offset"]).as_py())
+    return generation, last

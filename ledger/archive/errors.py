@@ -62,7 +62,7 @@ class ArchiveGap(LedgerError):
         return (
             f"the archive needs {self.log} from {self.expected}, but the log begins at "
             f"{self.found}: {self.found - self.expected} records were trimmed before they were "
-            "archived here; use the archive that has them"
+            "archived here; name the archive that has them (--archive)"
         )
 
 

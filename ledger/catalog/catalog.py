@@ -17,17 +17,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from ledger.archive.archivist import Log, read_log
+from ledger.archive.archivist import Log
 from ledger.archive.errors import ArchiveForeign, ArchiveGap, ArchiveMissing
-from ledger.archive.rows import LOGS, LogName, typed
+from ledger.archive.rows import LOGS
 from ledger.archive.table import Table
 from ledger.catalog.engine import Engine, View, views
-from ledger.catalog.errors import TailTooLong
 from ledger.catalog.queries import Query, find, queries
+from ledger.catalog.tail import FileTail, Tail
 
-TAIL_ROWS_MAX = 1_000_000
-"""More rows of a log than this are not read into memory, about 500 MB; archive them first."""
-READ_ROWS = 50_000
 LOOKS_MAX = 20
 """So often an archivist may move the boundary while we look at it."""
 MEMORY = "2GB"
@@ -37,7 +34,8 @@ MEMORY = "2GB"
 class Catalog:
     """The views over the archive at `location`, the live `log`, or both.
 
-    `storage_options` go to the object store; `first` is the log's first position.
+    `storage_options` go to the object store; `first` is the log's first position. A log that is
+    no file is given as its `tail` (`ledger.catalog.tail`).
     Raises ArchiveMissing (neither archive nor log), ArchiveForeign, ArchiveFailed.
     Use it in one thread at a time, and close it, or use it in `with`.
     """
@@ -47,16 +45,17 @@ class Catalog:
         location: str | Path | None,
         log: Log | None = None,
         *,
+        tail: Tail | None = None,
         storage_options: dict[str, str] | None = None,
         memory: str = MEMORY,
         first: int = 1,
     ) -> None:
-        self._location, self._log, self._first = location, log, first
+        self._location = location
+        self._tail = FileTail(log, first) if log is not None else tail
         self._options, self._memory = storage_options, memory
         self._table: Table | None = None
         self._engine: Engine | None = None
         self._version = -1
-        self._tails: dict[LogName, list[pa.Table]] = {}
         self._spill = tempfile.mkdtemp(prefix="ledger-sql-")
         try:
             self._refresh()
@@ -121,13 +120,15 @@ class Catalog:
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
-            self._tails = {}
             self._engine = Engine(self._sources(), self._spill, self._memory)
             self._version = version
-        if self._log is not None:
+            if self._tail is not None:
+                self._tail.clear()
+        if self._tail is not None:
             for name in LOGS:
-                if self._read_tail(self._log, name):
-                    self._engine.tail(name, pa.concat_tables(self._tails[name]))
+                rows = self._tail.more(name, self._table)
+                if rows is not None:
+                    self._engine.tail(name, rows)
         return self._engine
 
     def _open(self) -> None:
@@ -139,11 +140,11 @@ class Catalog:
             if self._location is not None:
                 self._table = Table.open(self._location, self._options)
         except ArchiveMissing:
-            if self._log is None:
+            if self._tail is None:
                 raise
-        table, log = self._table, self._log
-        if table is not None and log is not None and table.log_id != log.log_id:
-            raise ArchiveForeign(table.location, table.log_id, log.log_id)
+        table, tail = self._table, self._tail
+        if table is not None and tail is not None and table.log_id != tail.log_id:
+            raise ArchiveForeign(table.location, table.log_id, tail.log_id)
 
     def _sources(self) -> dict[str, Any]:
         table = self._table
@@ -152,23 +153,3 @@ class Catalog:
         if table.root is None:
             return dict.fromkeys(LOGS, table.dataset())
         return {log: table.local_paths(log) for log in LOGS}
-
-    def _read_tail(self, log: Log, name: LogName) -> bool:
-        """Take in what the log has behind what we know; True if that is anything."""
-        parts = self._tails.setdefault(name, [])
-        archived = None if self._table is None else self._table.next_position(name)
-        position = self._first if archived is None else archived
-        if parts:
-            position = parts[-1]["position"][-1].as_py() + 1
-        rows = sum(part.num_rows for part in parts)
-        before = len(parts)
-        while (batch := read_log(log, name, position, READ_ROWS)) is not None:
-            if batch.positions[0] != position:
-                raise ArchiveGap(name, position, batch.positions[0])
-            parts.append(typed(name, batch))
-            position = batch.positions[-1] + 1
-            rows += len(batch.positions)
-            if rows > TAIL_ROWS_MAX:
-                self._tails[name] = []
-                raise TailTooLong(name, rows, TAIL_ROWS_MAX)
-        return len(parts) > before

@@ -46,7 +46,8 @@ class TailTooLong(LedgerError):
     def __str__(self) -> str:
         return (
             f"{self.rows} {self.log} are not archived yet, {self.rows_max} at most are read from "
-            "the log itself; archive first: `ledger up` does, and `ledger archive`"
+            "the log itself; archive first: `ledger up` does, and `ledger archive now`; "
+            "or name the archive that has them (--archive)"
         )
 
 

@@ -33,6 +33,7 @@ from aiokafka.errors import KafkaError
 from ledger.log import LogClosed, LogError, LogUnreachable
 from ledger.log.kafka_bell import LocalBell
 from ledger.log.kafka_keys import partition_of
+from ledger.log.kafka_look import KafkaLook
 from ledger.log.kafka_loop import keep_aside, loop_thread
 from ledger.log.kafka_part import PAGE_RECORDS, KafkaPart
 from ledger.log.kafka_place import place as place_of
@@ -210,6 +211,10 @@ class KafkaLog:
     def parts(self) -> list[KafkaPart]:
         """All partitions."""
         return [self.part(number) for number in range(self.partitions)]
+
+    def look(self) -> KafkaLook:
+        """All of it at once."""
+        return KafkaLook(self.place, self._running, lambda work: self._ask(work, ASK_S))
 
     def read_run(self, run: str, limit: int, *, after_offset: int = -1) -> list[Row]:
         """At most `limit` events of one run, in order. Scans its partition."""

@@ -50,6 +50,15 @@ class Asker:
 
     async def heard(self, group: str, events: str) -> dict[int, Heard]:
         """What the judges of `group` wrote down beside the offsets of their checkpoints."""
+        found = await self._kept(group, events)
+        return {partition: Heard.of(kept.metadata or "") for partition, kept in found.items()}
+
+    async def judged(self, group: str, events: str) -> dict[int, int]:
+        """The next offset of each partition, as of the last checkpoint of its judge."""
+        found = await self._kept(group, events)
+        return {partition: int(kept.offset) for partition, kept in found.items()}
+
+    async def _kept(self, group: str, events: str) -> dict[int, Any]:
         if self._admin is None:
             admin = AIOKafkaAdminClient(**self._place.client())
             try:
@@ -60,9 +69,9 @@ class Asker:
             self._admin = admin
         found = await self._admin.list_consumer_group_offsets(group)
         return {
-            where.partition: Heard.of(kept.metadata or "")
+            where.partition: kept
             for where, kept in found.items()
-            if where.topic == events
+            if where.topic == events and kept.offset >= 0
         }
 
 

@@ -134,6 +134,14 @@ class SqliteLog:
         """At most `limit` events after `after_offset`, in order."""
         return self._file.read(lambda c: rows.events(c, after_offset, limit))
 
+    def parts(self) -> list[SqliteLog]:
+        """All partitions: a file is one."""
+        return [self]
+
+    def part_of(self, run: str) -> SqliteLog:
+        """The partition that this run lives in."""
+        return self
+
     def read_run(self, run: str, limit: int, *, after_offset: int = 0) -> list[Row]:
         """At most `limit` events of one run, in order. Scans: 0.3 s a million events."""
         return self._file.read(lambda c: rows.events_of(c, run, after_offset, limit))
