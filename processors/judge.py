@@ -39,6 +39,8 @@ TICKS_LATE_S = 1.0
 SETTLE_S = 4.0
 """Settling may take so long; past it others have waited enough, and restore from before."""
 AGAIN_S = (0.1, 2.0)
+MENDED_S = 5.0
+"""How often it is looked whether a partition that cannot be judged now can."""
 FAILING_MAX = 100
 """So many records may make the fold fail before the partition is given up."""
 LOST = (NotOwner, OutboxFailed)
@@ -182,9 +184,7 @@ class Judge:
                 self.give_up(problem)
                 return
             except LedgerError as problem:
-                self.broken_partitions[number] = str(problem)
-                self._say(str(problem))
-                return
+                await self._stand_by(number, str(problem))
             except Exception as problem:
                 # A bug of ours. Whoever judges next may not have it: leave the partition.
                 self._say("".join(traceback.format_exception(problem)))
@@ -199,8 +199,16 @@ class Judge:
             shared=self._shared,
         )  # fmt: skip
         self._held[number] = partition
+        self.broken_partitions.pop(number, None)
         self.taken_over += 1
         self.take_over_s = time.monotonic() - began_s
+
+    async def _stand_by(self, number: int, problem: str) -> None:
+        """Say what is wrong, and look again soon: a person may have mended it."""
+        if self.broken_partitions.get(number) != problem:
+            self._say(problem)
+        self.broken_partitions[number] = problem
+        await asyncio.sleep(MENDED_S)
 
     async def _revive(self, partition: Partition) -> None:
         """Go on with what was parked, if we are still the owner."""

@@ -37,11 +37,17 @@ class Marker(NamedTuple):
 
     @classmethod
     def of(cls, row: bytes | None) -> Marker:
-        """What `row` gave; without a row: nothing was judged yet."""
+        """What `row` gave; without a row: nothing was judged yet.
+
+        Raises ValueError, TypeError, KeyError for what no judge wrote.
+        """
         if row is None:
             return cls()
         fields = from_json(row)
-        return cls(**{**fields, "proof": Proof(*fields["proof"])})
+        found = cls(**{**fields, "proof": Proof(*fields["proof"])})
+        if not all(isinstance(number, int) for number in (*found[:-1], *found.proof)):
+            raise ValueError(f"no marker: {row!r:.100}")
+        return found
 
 
 def proof(record: Any) -> Proof:

@@ -5,11 +5,13 @@ What a newcomer would get wrong
     commits after that counts. Claim the generation in a transaction: of two who take over at
     once only one can. Announce it in the verdict log, and read that log up to the announcement:
     what is found counts, and what an older generation says later counts for nobody.
-    Where to go on is the checkpoint's marker, never the group's offset.
+    Where to go on is the checkpoint's marker, never the group's offset. Without a marker the
+    partition is folded from its start, with the verdicts that were published.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ledger.core.lifecycle import FOLD_VERSION
@@ -22,10 +24,11 @@ from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_refused import covered, lost
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
 from ledger.wire import UnreadableEvent
 
-from .marker import Marker, proof
+from .marker import Marker, Proof, proof
 from .pace import AT_ONCE_RUNS, give_way
 from .partition import Boxes, Partition, PartitionMemory, Shared
 from .refold import fold_again
@@ -34,15 +37,30 @@ from .refold import fold_again
 class LogBroken(LedgerError):
     """The events topic is not the one that was judged: cut off, trimmed too early, made anew."""
 
-    def __init__(self, topic: str, partition: int, problem: str) -> None:
+    REMEDY = "bring the events back, or start a new log under another prefix"
+
+    def __init__(self, topic: str, partition: int, problem: str, remedy: str = REMEDY) -> None:
         super().__init__(topic, partition, problem)
-        self.topic, self.partition, self.problem = topic, partition, problem
+        self.topic, self.partition, self.problem, self.remedy = topic, partition, problem, remedy
 
     def __str__(self) -> str:
         return (
-            f"{self.topic} partition {self.partition} is not judged: {self.problem}; "
-            "bring the events back, or start a new log under another prefix"
+            f"{self.topic} partition {self.partition} is not judged: {self.problem}; {self.remedy}"
         )
+
+
+class EventsLost(LogBroken):
+    """Events that no checkpoint has are gone: `first` to `last`."""
+
+    def __init__(self, topic: str, partition: int, first: int, last: int) -> None:
+        super().__init__(
+            topic,
+            partition,
+            f"offsets {first} to {last} are gone, and no checkpoint has them",
+            f"bring them back, or go on without: `ledger topics accept-loss {partition} {first} "
+            f"{last} --reason ...`",
+        )
+        self.first, self.last = first, last
 
 
 async def take_over(
@@ -66,11 +84,11 @@ async def take_over(
     try:
         await checkpoints.open()
         rows: dict[str, bytes] = await checkpoints.load()
-        found = Marker.of(rows.pop(MARKER, None))
-        if found.version > FOLD_VERSION:
-            raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
         async with Reader(place) as reader:
-            await _check_log(reader, place.topic("events"), number, found)
+            found = _marker(rows) or await _without(reader, place.topic("verdicts"), number)
+            if found.version > FOLD_VERSION:
+                raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
+            found = await _check_log(reader, place, number, found)
             marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
             await checkpoints.write({MARKER: marker.row()})
             await checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
@@ -106,21 +124,47 @@ def _boxes(sender: Any, place: Place, number: int) -> Boxes:
     )
 
 
-async def _check_log(reader: Reader, topic: str, number: int, marker: Marker) -> None:
-    """Whether the log goes on where the checkpoint ends. Raises LogBroken."""
+def _marker(rows: dict[str, bytes]) -> Marker | None:
+    """How far the checkpoint goes. None, and no rows, where it does not say: all is folded anew."""
+    try:
+        return Marker.of(rows.pop(MARKER))
+    except (KeyError, TypeError, ValueError):
+        rows.clear()
+        return None
+
+
+async def _without(reader: Reader, topic: str, number: int) -> Marker:
+    """Where to begin without a checkpoint: at 0, above every generation that was announced.
+
+    What was published is applied, so all of it is held at once.
+    """
+    begin, end = await reader.bounds(topic, number)
+    rule, version = Published(), 0
+    async for records in reader.read(topic, number, begin, end):
+        for record in records:
+            with suppress(UnreadableEvent, ValueError):
+                verdict = rule.take(record.key, record.value or b"")
+                version = max(version, verdict.version if verdict is not None else 0)
+    return Marker(generation=rule.generation, version=version)
+
+
+async def _check_log(reader: Reader, place: Place, number: int, marker: Marker) -> Marker:
+    """The marker to go on from, if the log goes on where the checkpoint ends. Raises LogBroken."""
+    topic = place.topic("events")
     begin, end = await reader.bounds(topic, number)
     if marker.offset < begin:
-        lost = f"offsets {marker.offset} to {begin - 1} are gone, and were never judged"
-        raise LogBroken(topic, number, lost)
+        if not covered(await lost(place, number), marker.offset, begin - 1):
+            raise EventsLost(topic, number, marker.offset, begin - 1)
+        return marker._replace(offset=begin, proof=Proof())
     if marker.offset > end:
-        lost = f"it ends at offset {end}, and up to {marker.offset - 1} was judged"
-        raise LogBroken(topic, number, lost)
+        gone = f"it ends at offset {end}, and up to {marker.offset - 1} was judged"
+        raise LogBroken(topic, number, gone)
     at = marker.proof.offset
     if at < begin:
-        return
+        return marker
     async for records in reader.read(topic, number, at, at + 1):
         if proof(records[0]) == marker.proof:
-            return
+            return marker
     other = f"offset {at} is not what was judged there (unclean election, or made anew)"
     raise LogBroken(topic, number, other)
 

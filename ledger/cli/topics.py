@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,6 +64,35 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         _answer(where, [], problem.problems, as_json)
     else:
         _answer(where, [], [], as_json)
+
+
+@app.command(
+    epilog=example(f"ledger {KAFKA} topics accept-loss 3 1200 1899 --reason 'disk of broker 2'")
+)
+def accept_loss(
+    context: typer.Context,
+    partition: Annotated[int, typer.Argument(help="The partition of the events topic.", min=0)],
+    first: Annotated[int, typer.Argument(help="The first offset that is lost.", min=0)],
+    last: Annotated[int, typer.Argument(help="The last offset that is lost.", min=0)],
+    reason: Annotated[str, typer.Option(help="Why; whoever replays the log reads it.")],
+    by: Annotated[str, typer.Option(help="Who says so; your user name by default.")] = "",
+) -> None:
+    """Accept that events are lost, so that a judge that stopped at the hole goes on behind it.
+
+    A judge whose next events are gone stops their partition and names the range: to skip it is a
+    person's decision, because what happened in it was never judged. It is written to the refused
+    topic, where `ledger refused --reason range_lost` shows it. Nothing is deleted, and what is
+    still there cannot be given up.
+    """
+    from ledger.log import kafka_refused
+
+    where = place(context).on_kafka()
+    loss = kafka_refused.Lost(partition, first, last)
+    if first > last:
+        raise typer.BadParameter(f"{first} to {last} is no range")
+    who = by or getpass.getuser()
+    asyncio.run(kafka_refused.accept_loss(where, loss, reason=reason, by=who))
+    say(f"{where.topic('events')} partition {partition}: {first} to {last} are accepted as lost")
 
 
 def _answer(where: Place, created: list[str], differing: list[str], as_json: bool) -> None:

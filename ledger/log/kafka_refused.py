@@ -9,11 +9,12 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
 
+from ledger.errors import LedgerError
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
@@ -52,6 +53,21 @@ class Lost(NamedTuple):
     last: int
 
 
+class StillThere(LedgerError):
+    """What shall be accepted as lost is not: the partition begins at `begin`."""
+
+    def __init__(self, topic: str, loss: Lost, begin: int) -> None:
+        super().__init__(topic, loss, begin)
+        self.topic, self.loss, self.begin = topic, loss, begin
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} partition {self.loss.partition} begins at offset {self.begin}, so "
+            f"{max(self.loss.first, self.begin)} to {self.loss.last} may still be there or come; "
+            f"only what is before {self.begin} can be accepted as lost"
+        )
+
+
 async def refused(place: Place) -> AsyncIterator[Refused]:
     """Everything in the topic, in order, each once. Raises KafkaUnreachable, TopicsWrong."""
     seen: set[tuple[str, int, int, str]] = set()
@@ -81,8 +97,30 @@ async def lost(place: Place, partition: int) -> list[Lost]:
     ]
 
 
+def covered(accepted: Iterable[Lost], first: int, last: int) -> bool:
+    """Whether all of `first` to `last` was accepted as lost, in one range or in several."""
+    for one in sorted(accepted, key=lambda one: one.first):
+        if one.first <= first:
+            first = max(first, one.last + 1)
+    return first > last
+
+
+async def begins(place: Place, partition: int) -> int:
+    """The first offset of the events that a partition still has. As `refused`."""
+    await need(place, "events")
+    try:
+        async with Reader(place) as reader:
+            return (await reader.bounds(place.topic("events"), partition))[0]
+    except (KafkaError, OSError) as problem:
+        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+
+
 async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None:
-    """Write that these events are lost for good. Raises KafkaUnreachable."""
+    """Write that these events are lost for good. Raises StillThere, and as `refused`."""
+    begin = await begins(place, loss.partition)
+    if loss.last >= begin:
+        raise StillThere(place.topic("events"), loss, begin)
+    await need(place, "refused")
     said = f"{RANGE_LOST}: offsets {loss.first} to {loss.last} are accepted as lost: {reason}"
     headers = [
         ("reason", said[:REASON_MAX].encode()),
