@@ -33,10 +33,8 @@ LOGS = ("events", "verdicts", "refused", "control")
 @contextmanager
 def archivists(place: Place, folder: Path, where: str | Path, **more: str) -> Iterator[Workers]:
     """Archivist processes that commit often; ended with the block, and quoted if it fails."""
-    workers = Workers(
-        place, folder, ARCHIVISTS, LEDGER_ARCHIVE=str(where), LEDGER_ARCHIVE_COMMIT_S=COMMIT_S,
-        **more,
-    )  # fmt: skip
+    named = {"LEDGER_ARCHIVE": str(where), "LEDGER_ARCHIVE_COMMIT_S": COMMIT_S, **more}
+    workers = Workers(place, folder, ARCHIVISTS, **named)
     try:
         yield workers
     except BaseException:
