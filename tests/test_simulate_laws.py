@@ -232,7 +232,8 @@ def test_the_report_counts_what_the_budgets_count(name: str, seed: int, policy: 
         fold(state, record)
         run = state.runs.get(f"{name}-{seed}")
         if run is not None:
-            spent, reserved = list(run.budget.used[5:]), list(run.budget.used[:5])
+            spent = [run.budget.spent(unit) for unit in range(5)]
+            reserved = [run.budget.reserved(unit) for unit in range(5)]
     counted = [
         1 + report.agents_spawned,
         report.tool_calls,

@@ -31,8 +31,9 @@ CEILING = 2**61
 
 
 class Budget:
-    """Amounts in the order of `verdicts.UNITS`: `used` holds what is reserved, then what is spent.
+    """Amounts in the order of `verdicts.UNITS`: `used` holds what is taken, then what is spent.
 
+    Taken is what is reserved or spent: so an act under a lease moves one number a budget.
     `granted` is shared by all budgets under the same limits.
     """
 
@@ -44,7 +45,7 @@ class Budget:
 
     def reserved(self, unit: int) -> int:
         """What is set aside and not yet used."""
-        return self.used[unit]
+        return self.used[unit] - self.used[SPENT + unit]
 
     def spent(self, unit: int) -> int:
         """What is gone."""
@@ -52,7 +53,7 @@ class Budget:
 
     def available(self, unit: int) -> int:
         """What may still be reserved."""
-        return self.granted[unit] - self.used[unit] - self.used[SPENT + unit]
+        return self.granted[unit] - self.used[unit]
 
 
 Chain = tuple[Budget, ...]
@@ -105,8 +106,7 @@ def narrowest(chain: Chain, unit: int) -> tuple[int, int]:
     """What the chain leaves of the unit, and the place in the chain of the budget that says so."""
     least, place = UNLIMITED, 0
     for i, budget in enumerate(chain):
-        used = budget.used
-        available = budget.granted[unit] - used[unit] - used[SPENT + unit]
+        available = budget.granted[unit] - budget.used[unit]
         if available < least:
             least, place = available, i
     return least, place
@@ -115,7 +115,10 @@ def narrowest(chain: Chain, unit: int) -> tuple[int, int]:
 def spend(chain: Chain, unit: int, amount: int) -> None:
     """Count what was used without having been set aside."""
     for budget in chain:
-        budget.used[SPENT + unit] = min(CEILING, budget.used[SPENT + unit] + amount)
+        used = budget.used
+        counted = min(amount, CEILING - used[SPENT + unit])
+        used[unit] += counted
+        used[SPENT + unit] += counted
 
 
 class Lease:
@@ -157,9 +160,7 @@ def use(lease: Lease, chain: Chain, unit: int, amount: int) -> None:
     covered = amount if amount < left else left
     lease.left[unit] = left - covered
     for budget in chain:
-        used = budget.used
-        used[unit] -= covered
-        used[SPENT + unit] += covered
+        budget.used[SPENT + unit] += covered
     if covered < amount:
         spend(chain, unit, amount - covered)
 
@@ -175,9 +176,10 @@ def give_back(lease: Lease, chain: Chain, units: Sequence[int]) -> list[int]:
         if amount == 0 or (lease.forfeit and unit >= COUNTABLE):
             continue  # Once it ran out only calls in flight hold tokens, and they are not returned.
         lease.left[unit] -= amount
-        place = SPENT + unit if lease.forfeit else unit
         for budget in chain:
-            budget.used[place] -= amount
+            budget.used[unit] -= amount
+            if lease.forfeit:
+                budget.used[SPENT + unit] -= amount
     return back
 
 
@@ -193,7 +195,6 @@ def forfeit(lease: Lease, chain: Chain) -> None:
             amount = lease.left[unit]
             if amount:
                 for budget in chain:
-                    budget.used[unit] -= amount
                     budget.used[SPENT + unit] += amount
     release_idle(lease, chain)
 

@@ -60,15 +60,13 @@ def drop_lease(run: Run, lease: Lease) -> None:
 def _use(run: Run, agent: Agent, lease: Lease | None, unit: int) -> None:
     """Count one act, against its lease where there is one."""
     if lease is None or lease.agent != agent.id or lease.left[unit] == 0:
-        for held in agent.chain:
-            held.used[SPENT + unit] += 1
+        budget.spend(agent.chain, unit, 1)
         run.unadmitted += 1
         return
     left = lease.left
     left[unit] -= 1
     if not lease.forfeit:
         for held in agent.chain:
-            held.used[unit] -= 1
             held.used[SPENT + unit] += 1
     if unit == SPAWNS:
         agent.children_leased -= 1

@@ -34,11 +34,11 @@ _QUIET, _IF_ORDERED, _ALWAYS = range(3)
 
 After = Callable[[State, Run], None]
 # What is to be done with an event of each class, looked up once: (needs an announced agent,
-# check, detectors that decide, when there is something to say all the same, detectors that
+# check, detectors that decide, when there is something to say all the same), and (detectors that
 # remember, change, what comes after it in place of noting that somebody spoke).
-Plan = tuple[
-    bool, Check | None, detectors.Deciders, int, detectors.Rememberers, Change | None, After | None
-]
+Deciding = tuple[bool, Check | None, detectors.Deciders, int]
+Applying = tuple[detectors.Rememberers, Change | None, After | None]
+Plan = tuple[Deciding, Applying]
 Published = Callable[[Verdict | None], Verdict | None]
 
 
@@ -116,7 +116,7 @@ def _decide(
     run: Run, agent: Agent | None, record: Record, event: e.Event, plan: Plan, last: int
 ) -> Verdict | None:
     """What is to be said of the record; reads only."""
-    needs_agent, check, deciders, speaks, _, _, _ = plan
+    needs_agent, check, deciders, speaks = plan[0]
     refusal = ""
     if last == 0 or (agent is None and needs_agent):
         refusal = _refusal(run, agent, event, plan, last)
@@ -133,8 +133,8 @@ def _decide(
         if signal is not None:
             signals = signals or []
             signals.append((slot, signal))
-    silent = speaks == _QUIET or (speaks == _IF_ORDERED and not run.orders)
-    if silent and signals is None and not run.jumped_ms:
+    silent = signals is None and not run.jumped_ms
+    if silent and (speaks == _QUIET or (speaks == _IF_ORDERED and not run.orders)):
         return None
     return _say(run, agent, record, signals or [])
 
@@ -142,10 +142,11 @@ def _decide(
 def _refusal(run: Run, agent: Agent | None, event: e.Event, plan: Plan, last: int) -> str:
     """Why the event cannot follow what came before; empty: it can."""
     refusal = check_source(run, event) if last == 0 and event.seq else ""
-    if agent is None and plan[0]:
+    needs_agent, check, _, _ = plan[0]
+    if agent is None and needs_agent:
         return refusal or f"agent {event.agent or '(none)'} was never announced in run {run.id}"
-    if plan[1] is not None:
-        return refusal or plan[1](run, agent, event)
+    if check is not None:
+        return refusal or check(run, agent, event)
     return refusal
 
 
@@ -297,7 +298,7 @@ def _apply(
         if seq > last + 1:
             run.gaps += 1
         run.sources[said["source"]] = seq
-    _, _, _, _, rememberers, change, after = plan
+    rememberers, change, after = plan[1]
     if agent is None and type(event) is e.AgentStarted:
         agent = _actor(run, event)
     for slot, remember in rememberers:
@@ -346,13 +347,13 @@ def _tick(state: State, run: Run) -> None:
 _AFTER: dict[type[e.Event], After] = {e.Ticked: _tick, e.RunEnded: _ended}
 _PLANS: dict[type[e.Event], Plan] = {
     cls: (
-        cls not in WITHOUT_AGENT,
-        CHECKS.get(cls),
-        detectors.deciders(cls),
-        _ALWAYS if cls in _ANSWERED else _IF_ORDERED if cls in _SETTLES else _QUIET,
-        detectors.rememberers(cls),
-        CHANGES.get(cls),
-        _AFTER.get(cls),
+        (
+            cls not in WITHOUT_AGENT,
+            CHECKS.get(cls),
+            detectors.deciders(cls),
+            _ALWAYS if cls in _ANSWERED else _IF_ORDERED if cls in _SETTLES else _QUIET,
+        ),
+        (detectors.rememberers(cls), CHANGES.get(cls), _AFTER.get(cls)),
     )
     for cls in e.EVENT_TYPES
 }

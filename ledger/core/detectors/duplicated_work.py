@@ -90,8 +90,10 @@ def _empty(rule: DuplicatedWork) -> list[Any]:
 
 def _place(calls: bytearray, fp: int) -> int:
     """Where the call stands; -1: nowhere."""
-    start = fp % (len(calls) // SET_BYTES) * SET_BYTES
-    end, wanted = start + SET_BYTES, fp.to_bytes(FP_BYTES, "little")
+    wanted, start, end = fp.to_bytes(FP_BYTES, "little"), 0, len(calls)
+    if end > SET_BYTES:
+        start = fp % (end // SET_BYTES) * SET_BYTES
+        end = start + SET_BYTES
     found = calls.find(wanted, start, end)
     while found > 0 and found % FP_BYTES:  # The end of one and the beginning of the next.
         found = calls.find(wanted, found + 1, end)
@@ -155,8 +157,8 @@ def _memory(run: Run, slot: int) -> list[Any]:
 
 def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
     """Note who made which call."""
-    memory = _memory(run, slot)
-    calls, doers, turns = memory[CALLS], memory[DOERS], memory[TURNS]
+    memory = run.memory[slot] or _memory(run, slot)
+    calls, doers, turns, _, again = memory
     place = _place(calls, fp)
     if place >= 0:
         number = doers[place] & NUMBER_MAX
@@ -164,11 +166,12 @@ def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
             _again(memory, fp, run.names[number], agent.id)
         return
     turn = fp % len(turns)
-    place = turn * WAYS + turns[turn]
+    oldest = turns[turn]
+    turns[turn] = (oldest + 1) % WAYS
+    place = turn * WAYS + oldest
     at = place * FP_BYTES
-    turns[turn] = (turns[turn] + 1) % WAYS
-    if memory[AGAIN]:
-        memory[AGAIN].pop(int.from_bytes(calls[at : at + FP_BYTES], "little"), None)
+    if again:
+        again.pop(int.from_bytes(calls[at : at + FP_BYTES], "little"), None)
     calls[at : at + FP_BYTES] = fp.to_bytes(FP_BYTES, "little")
     doers[place] = offset << NUMBER_BITS | agent.number
 
