@@ -32,12 +32,14 @@ from ledger.log.kafka_verdicts import Heard
 from ledger.wire import encode, encode_verdict
 
 from .marker import Marker, Proof, proof
-from .pace import SLICE_S, give_way
+from .pace import PATIENCE_ALL_S, SLICE_S, Pace, give_way
 from .refusals import Refusals
 
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
 REASON_MAX = 2_048
+ROWS_AT_ONCE = 200
+"""Of a checkpoint, sent together: a request costs as much as cutting ten."""
 
 
 class FoldFailed(Exception):
@@ -96,7 +98,7 @@ class Shared:
     """What the partitions of one judge share: who sends, and who may cut a slice."""
 
     def __init__(self, place: Place) -> None:
-        self.producers, self.slicing = Producers(place), asyncio.Lock()
+        self.producers, self.slicing, self.pace = Producers(place), asyncio.Lock(), Pace()
 
 
 class Partition:
@@ -128,11 +130,11 @@ class Partition:
         )
         self._published, self._decided = published, marker.decided
         self._checkpoints, self.boxes = checkpoints, boxes
-        self._producers, self._sender = shared.producers, sender
+        self._shared, self._sender = shared, sender
         self._failing = failing
         self._proof = marker.proof
         self._checkpointer = Checkpointer(memory, Cut(marker.offset))
-        self._one_at_a_time, self._slicing = asyncio.Lock(), shared.slicing
+        self._one_at_a_time = asyncio.Lock()
         self._lost: Exception | None = None
         self.fed_s = time.monotonic()
 
@@ -157,7 +159,7 @@ class Partition:
             memory.sort_ended()  # A tombstone may have been ahead of its checkpoint's marker.
         self._proof = proof(new[-1])
         self.judged += len(new)
-        self.fed_s = time.monotonic()
+        self.fed_s = self._shared.pace.folded_s = time.monotonic()
         return len(new)
 
     def tick(self, now_ms: int) -> None:
@@ -195,7 +197,7 @@ class Partition:
         self.held, failed = False, any(box.failure is not None for box in self.boxes)
         self.boxes.close()
         await self._checkpoints.close()
-        await self._producers.give_back(self._sender, failed=failed)
+        await self._shared.producers.give_back(self._sender, failed=failed)
 
     # --- fold ---
 
@@ -262,21 +264,25 @@ class Partition:
             offset=memory.next_offset, heard=self.marker.generation,
             version=FOLD_VERSION, proof=Proof(*self._proof),
         )  # fmt: skip
-        said, spent_s = self.boxes.verdicts.mark(), 0.0
+        said, spent_s, patience_s = self.boxes.verdicts.mark(), 0.0, PATIENCE_ALL_S
         marks, decided = self._marks(), memory.next_offset
+        rows: dict[str, bytes | None] = {}
         while cutting.busy:
-            async with self._slicing:
+            async with self._shared.slicing:
+                patience_s -= await self._shared.pace.gap(patience_s)
                 began_s = time.monotonic()
-                rows = cutting.slice(SLICE_S)
+                rows |= cutting.slice(SLICE_S)
                 spent_s += time.monotonic() - began_s
                 marks, decided = self._marks(), memory.next_offset
                 await give_way()
-            rows.pop(MARKER, None)
-            await self._checkpoints.write(rows)
+            if len(rows) >= ROWS_AT_ONCE:
+                rows.pop(MARKER, None)
+                await self._checkpoints.write(rows)
+                rows.clear()
         marker = marker._replace(pos=await said, decided=decided)
         for mark in marks:
             await mark
-        await self._checkpoints.write({MARKER: marker.row()})
+        await self._checkpoints.write({**rows, MARKER: marker.row()})
         await self._checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)
