@@ -1,9 +1,10 @@
 """What a judge on Kafka costs: events it judges in a second, and how long a verdict takes.
 
 A real broker, started for it; one worker process with everything on. `judged_events_per_s` is
-over a backlog, by the times that the broker stamped on the first and the last verdict.
+over a backlog, by the times that the broker stamped on the first and the last verdict; its
+baseline is a plain Faust agent that writes a table row for each of the same events.
 `verdict_ms` is what a client sees, from sending a request to reading its verdict, while a fleet
-writes `LOAD_PER_S` events. Broker, worker, fleet, client share this machine.
+writes `LOAD_PER_S` events, made beforehand. Broker, worker, fleet, client share this machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import IO, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -32,7 +33,7 @@ from ledger.log.kafka_verdicts import ANNOUNCED
 from ledger.wire import encode
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import Workers, url_of
-from tests.live.kafka.traffic import Traffic
+from tests.live.kafka.load import shares, write
 from tests.waiting import wait_for
 from tests.wheel import ROOT
 
@@ -63,6 +64,7 @@ def judged(bootstrap: str, folder: Path) -> Figure:
     """One worker over a backlog."""
     place = _log(bootstrap, "bench")
     written = asyncio.run(_fill(place, BACKLOG))
+    plain = _plain(place, written // 10)
     workers = Workers(place, folder)
     workers.start()
     try:
@@ -73,9 +75,10 @@ def judged(bootstrap: str, folder: Path) -> Figure:
         workers.stop(1)
     finally:
         workers.end()
-    seconds = (last_ms - first_ms) / 1_000
+    rate = round(written / (last_ms - first_ms) * 1_000)
     return {
-        "figure": "judged_events_per_s", "value": round(written / seconds), "unit": "events/s",
+        "figure": "judged_events_per_s", "value": rate, "unit": "events/s", "baseline": plain,
+        "baseline_is": "plain Faust, a table write an event", "ratio": round(rate / plain, 1),
         "events": written, "verdicts": count, "resident_mb": memory_mb,
         "cpu_us_per_event": round(1e6 * cpu_s / written, 1),
     }  # fmt: skip
@@ -84,22 +87,22 @@ def judged(bootstrap: str, folder: Path) -> Figure:
 def answered(bootstrap: str, folder: Path, load_per_s: int) -> Figure:
     """Requests and their verdicts as a client sees them."""
     place = _log(bootstrap, "answers")
+    seconds = PROBES * PROBE_EVERY_S + 6
+    load = subprocess.Popen(
+        [sys.executable, "-m", "tests.live.kafka.load", url_of(place), str(seconds),
+         str(load_per_s)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert load.stdin is not None
+    assert load.stdout is not None
+    assert load.stdout.readline() == "ready\n"
     workers = Workers(place, folder)
     workers.start()
-    load = None
-    if load_per_s:
-        seconds = PROBES * PROBE_EVERY_S + 12
-        load = subprocess.Popen(
-            [sys.executable, "-m", "tests.live.kafka.traffic", url_of(place), str(seconds),
-             str(load_per_s), "1"], cwd=ROOT, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
     try:
-        took_ms = sorted(asyncio.run(_probe(place)))
+        took_ms = sorted(asyncio.run(_probe(place, load.stdin)))
     finally:
         workers.end()
-        if load is not None:
-            load.kill()
-            load.wait()
+        load.kill()
+        load.communicate()
     cuts = quantiles(took_ms, n=100)
     return {
         "figure": "verdict_ms", "value": round(cuts[98], 1), "unit": "ms",
@@ -109,20 +112,21 @@ def answered(bootstrap: str, folder: Path, load_per_s: int) -> Figure:
 
 async def _fill(place: Place, count: int) -> int:
     """Write a backlog, shared evenly by the partitions."""
-    wrote = 0
-    async with _producer(place) as producer:
-        for partition in range(PARTITIONS):
-            traffic, mine = Traffic(partition, PARTITIONS, 1), 0
-            while mine < count // PARTITIONS:
-                rows = traffic.batch(1_000)
-                batch = producer.create_batch()
-                for key, value in rows:
-                    batch.append(timestamp=None, key=key, value=value)
-                sent = await producer.send_batch(batch, place.topic("events"), partition=partition)
-                traffic.wrote((await sent).offset)
-                mine += len(rows)
-            wrote += mine
-    return wrote
+    return await write(place, shares(place, events=count, count=1_000), every_s=0)
+
+
+def _plain(place: Place, count: int) -> int:
+    """Events a second that a plain Faust agent passes."""
+    environment = {
+        **os.environ, "LEDGER_KAFKA": url_of(place), "LEDGER_PLAIN_EVENTS": str(count),
+        "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "faust", "-A", "tests.live.kafka.plain", "worker", "-l", "error",
+         "--without-web"],
+        env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    return int(done.stdout.split()[-1])
 
 
 async def _last_verdicts(place: Place) -> int:
@@ -151,8 +155,8 @@ async def _verdict_times(place: Place) -> tuple[int, int, int]:
     return min(times), max(times), count
 
 
-async def _probe(place: Place) -> list[float]:
-    """Milliseconds from sending each request to reading its verdict."""
+async def _probe(place: Place, load: IO[str]) -> list[float]:
+    """Milliseconds from sending each request to reading its verdict; the load begins with us."""
     run = next(
         name
         for name in (f"probe-{n}" for n in range(1_000))
@@ -164,28 +168,41 @@ async def _probe(place: Place) -> list[float]:
     consumer.assign([where])
     await consumer.seek_to_end(where)
     sent_s: dict[int, float] = {}
-    took_ms: list[float] = []
+    heard_s: dict[int, float] = {}
+    heard = asyncio.Event()
 
     async def listen() -> None:
         async for record in consumer:
             if record.key == run.encode():
                 offset = int(record.value.partition(b'"offset":')[2].partition(b",")[0])
-                took_ms.append((time.perf_counter() - sent_s.pop(offset)) * 1_000)
+                heard_s[offset] = time.perf_counter()
+                heard.set()
+
+    async def all_heard() -> None:
+        async with asyncio.timeout(60):
+            while not sent_s.keys() <= heard_s.keys():
+                heard.clear()
+                await heard.wait()
 
     async with _producer(place) as producer:
         listening = asyncio.create_task(listen())
         await _say(producer, place, e.RunStarted(run=run, agent="lead", source="p", seq=1))
         for seq in range(2, PROBES + 2):
+            if seq == 2 + PROBES // 8:
+                await all_heard()  # The worker is up.
+                load.write("go\n")
+                load.flush()
             began_s = time.perf_counter()
             wants = Units(tool_calls=1)
             asked = e.LeaseRequested(run=run, agent="lead", source="p", seq=seq, wants=wants)
             sent_s[await _say(producer, place, asked)] = began_s
             left_s = PROBE_EVERY_S - (time.perf_counter() - began_s)
             await asyncio.wait([listening], timeout=max(left_s, 0.0))
-        await asyncio.wait([listening], timeout=5)
+        await all_heard()
         listening.cancel()
     await consumer.stop()
-    return took_ms[len(took_ms) // 4 :]  # The first wait for the worker to be up.
+    took_ms = [(heard_s[offset] - sent) * 1_000 for offset, sent in sent_s.items()]
+    return took_ms[len(took_ms) // 4 :]  # The first wait for the worker, and for its load.
 
 
 async def _say(producer: Any, place: Place, event: e.Event) -> int:

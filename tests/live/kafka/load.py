@@ -89,14 +89,20 @@ async def write(place: Place, made: list[Share], *, every_s: float) -> int:
             share.wrote((await sent).offset, len(rows))
             wrote += len(rows)
             turn_s += every_s
-            if turn_s > loop.time():
-                turn = loop.create_future()
-                loop.call_at(turn_s, turn.set_result, None)
-                await turn
+            await turn(turn_s)
 
     await asyncio.gather(*(one(partition, share) for partition, share in enumerate(made)))
     await producer.stop()
     return wrote
+
+
+async def turn(at_s: float) -> None:
+    """Return at this time of the loop: what keeps a rate waits for no other condition."""
+    loop = asyncio.get_running_loop()
+    if at_s > loop.time():
+        its = loop.create_future()
+        loop.call_at(at_s, its.set_result, None)
+        await its
 
 
 def main() -> None:
