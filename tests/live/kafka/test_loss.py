@@ -5,6 +5,7 @@ A person may accept a loss; then, and only then, judging goes on behind the hole
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -157,7 +158,7 @@ def test_a_worker_says_it_and_goes_on_by_itself(place: Place, tmp_path: Path) ->
     assert worker.err.count("offsets 0 to 99 are gone") == 1
 
 
-def _stopped(port: int) -> dict[str, object]:
+def _stopped(port: int) -> dict[str, Any]:
     found = health(port)
     problems = found.get("problems", [])
     return found if len(problems) == 1 and "accept-loss" in problems[0] else {}
