@@ -15,14 +15,17 @@ from ledger.core.verdicts import UNITS, Verdict
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import decode, decode_verdict
 from tests.judging import applied, caught_up
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_MS, wait_for
 
 E = TypeVar("E", bound=Event)
 
 
 def limits(**fields: Any) -> policy.Policy:
-    """A policy with these limits; `run_` and `agent_` and `lease_` say whose they are."""
-    parts: dict[str, dict[str, Any]] = {}
+    """A policy with these limits; `run_` and `agent_` and `lease_` say whose they are.
+
+    Its clients wait long for the judge unless it says otherwise.
+    """
+    parts: dict[str, dict[str, Any]] = {"unreachable": {"wait_ms": PATIENCE_MS}}
     for name, value in fields.items():
         part, _, field = name.partition("_")
         parts.setdefault(part, {})[field] = value
@@ -31,6 +34,7 @@ def limits(**fields: Any) -> policy.Policy:
 
 def connected(folder: Path, pinned: policy.Policy | None = None, **options: Any) -> ledger.Ledger:
     """A ledger in this folder whose judge is a thread of this process."""
+    pinned = pinned or limits()
     return ledger.connect(folder / "ledger.db", policy=pinned, **{"judge": "thread", **options})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.waiting import PATIENCE_MS
 from tests.wheel import build_wheel
 
 # No deadlines: a shared machine is slow for reasons that are not the test's. Not derandomized:
@@ -13,6 +14,14 @@ from tests.wheel import build_wheel
 settings.register_profile("dev", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture
+def patient(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that name no policy, in this process and in those it starts, wait for a judge."""
+    policy = tmp_path_factory.mktemp("patient") / "policy.toml"
+    policy.write_text(f"[unreachable]\nwait_ms = {PATIENCE_MS}\n")
+    monkeypatch.setenv("LEDGER_POLICY", str(policy))
 
 
 @pytest.fixture(scope="session")

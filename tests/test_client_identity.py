@@ -129,7 +129,7 @@ def test_an_executor_carries_the_identity_of_who_submits(run: ledger.Run) -> Non
     gate = threading.Barrier(3)
 
     def look(_: int) -> str:
-        gate.wait(10)
+        gate.wait(120)
         return ledger.identity().agent
 
     with ThreadPoolExecutor(3) as pool, run.spawn("a", agent="a"):

@@ -70,7 +70,7 @@ def test_a_process_that_just_ends_still_writes(tmp_path: Path) -> None:
         "for n in range(500): led.record(said('r', n))\n"
     )
     path = tmp_path / "ledger.db"
-    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=120)
 
     with ledger.connect(path, judge="none") as led:
         assert notes(led) == list(range(500))

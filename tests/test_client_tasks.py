@@ -67,7 +67,7 @@ def test_a_task_in_a_call_is_cancelled_though_it_entered_no_agent(led: ledger.Le
             task = asyncio.create_task(work())
             await asyncio.to_thread(wait_for, lambda: agent._local.calls)
             led.kill(run.id, "a")
-            await asyncio.wait([task], timeout=10)
+            await asyncio.wait([task], timeout=120)
             return "cancelled" if task.cancelled() else "not cancelled"
 
     with pytest.raises(ledger.Killed):

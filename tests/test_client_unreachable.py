@@ -27,7 +27,7 @@ class JudgeThread:
 
     def end(self) -> None:
         self._judge.stop()
-        self._thread.join(10)
+        self._thread.join(120)
         self._log.close()
 
 
@@ -100,10 +100,19 @@ def test_a_lease_outlives_its_judge(tmp_path: Path) -> None:
     pinned = limits(unreachable_wait_ms=50, lease_ttl_ms=600_000)
     judge = JudgeThread(tmp_path / "ledger.db")
     with connected(tmp_path, pinned, judge="none") as led, led.run("r") as run:
-        with run.tool_call("t"):
-            pass
+        done = 0
+
+        def first() -> bool:
+            nonlocal done
+            try:
+                with run.tool_call("t"):
+                    done += 1
+            except ledger.Denied:
+                return False  # The answer came too late.
+            return True
+
+        wait_for(first, what="a lease")
         judge.end()
-        done = 1
 
         def work() -> bool:
             nonlocal done
@@ -125,9 +134,7 @@ def test_a_judge_that_comes_back_is_found_again(tmp_path: Path) -> None:
         with pytest.raises(ledger.Denied):
             run.spawn("a").__enter__()
         judge = JudgeThread(tmp_path / "ledger.db")
-        wait_for(lambda: caught_up(led.log), what="the judge")
-        with run.spawn("a"):
-            pass
+        wait_for(lambda: spawned(run, "a"), what="the judge")
         judge.end()
 
 
@@ -136,11 +143,18 @@ def test_a_full_disk_denies_and_then_goes_on(tmp_path: Path) -> None:
     from tests.test_client_queue import no_room
 
     with connected(tmp_path, limits(unreachable_wait_ms=100)) as led, led.run("r") as run:
-        with run.spawn("a"):
-            pass
+        wait_for(lambda: spawned(run, "a"), what="the judge")
         with no_room(), pytest.raises(ledger.Denied, match="no space is left"):
             run.spawn("b").__enter__()
-        with run.spawn("c"):
-            pass
+        wait_for(lambda: spawned(run, "c"), what="the log")
     with connected(tmp_path) as led:
-        assert [a.agent for a in of_type(led.log, e.AgentStarted)] == ["a-1", "c-1"]
+        assert [a.role for a in of_type(led.log, e.AgentStarted)] == ["a", "c"]
+
+
+def spawned(run: ledger.Run, role: str) -> bool:
+    """Whether a child could be started, which an answer that comes too late prevents."""
+    try:
+        with run.spawn(role):
+            return True
+    except ledger.Denied:
+        return False

@@ -39,7 +39,7 @@ def test_a_ring_wakes_who_sleeps(folder: Path) -> None:
         sleeper = threading.Thread(target=lambda: woken.append(bell.wait(30)))
         sleeper.start()
         ring(folder)
-        sleeper.join(10)
+        sleeper.join(120)
 
     assert woken == [True]
 
@@ -120,7 +120,7 @@ def test_without_sockets_a_bell_polls(tmp_path: Path) -> None:
 
         timer = threading.Timer(0.02, lambda: version.__setitem__(0, 2))
         timer.start()
-        assert bell.wait(10) is True
+        assert bell.wait(120) is True
         assert bell.wait(0) is False
         assert ring(blocked) == 0
 
@@ -140,7 +140,7 @@ def test_a_forked_child_waits_on_a_bell_of_its_own(folder: Path) -> None:
         "import os, sys; from ledger.log.bell import Bell, ring\n"
         "folder = sys.argv[1]; bell = Bell(folder, 'client', changed=lambda: 0)\n"
         "if os.fork() == 0:\n"
-        "    ok = bell.wait(10); bell.close(); os._exit(0 if ok else 1)\n"
+        "    ok = bell.wait(120); bell.close(); os._exit(0 if ok else 1)\n"
         "while len(os.listdir(folder)) < 2: pass\n"
         "rung = ring(folder); status = os.wait()[1]\n"
         "print(rung, status, bell.wait(0), len(os.listdir(folder)))\n"

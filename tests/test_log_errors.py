@@ -289,7 +289,7 @@ def test_a_frozen_writer_is_named_and_costs_nothing_but_time(tmp_path: Path) -> 
             assert log.read(0, 9) == []  # Reading waits for no writer.
 
             os.kill(other.pid, signal.SIGCONT)
-            assert other.wait(10) == 0
+            assert other.wait(120) == 0
             wait_for(lambda: log.append([("run", b"after")]), what="an append")
         finally:
             other.kill()

@@ -38,17 +38,17 @@ def test_the_last_of_many_threads_puts_it_back(usual: float) -> None:
 
     def work(number: int) -> None:
         with in_haste():
-            inside.wait(10)
-            leave[number].wait(10)
+            inside.wait(120)
+            leave[number].wait(120)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
-    inside.wait(10)
+    inside.wait(120)
     for gate, thread in zip(leave, threads, strict=True):
         assert sys.getswitchinterval() < usual
         gate.set()
-        thread.join(10)
+        thread.join(120)
 
     assert sys.getswitchinterval() == pytest.approx(usual)
 

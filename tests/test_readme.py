@@ -24,6 +24,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("page", [README, CLIENT], ids=lambda page: page.name)
 def test_the_code_runs_and_is_recorded(page: Path, tmp_path: Path) -> None:
     """All blocks of a page, one after the other, in an empty folder."""
@@ -36,7 +37,7 @@ def test_the_code_runs_and_is_recorded(page: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     found = ledger("--log", tmp_path / "ledger.db", "runs", "--json")
 

@@ -163,7 +163,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     )
     wait_for(lambda: any(Path(f"{log}-bells").glob("judge.*")), 20, what="tail to listen")
     tail.send_signal(signal.SIGINT)
-    out, err = tail.communicate(timeout=20)
+    out, err = tail.communicate(timeout=120)
 
     assert (tail.returncode, out, err) == (130, b"", b"")
 

@@ -42,7 +42,7 @@ def log_of(folder: Path, *runs: str) -> Path:
 
 
 @pytest.fixture
-def agents(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def agents(tmp_path: Path, patient: None) -> Iterator[subprocess.Popen[str]]:
     """A process with three agents, w2 below w1 below the lead, that calls when a line comes."""
     path = tmp_path / "ledger.db"
     started = subprocess.Popen(
@@ -74,7 +74,7 @@ def test_a_kill_stops_another_process_and_brings_its_receipt(
     log = tmp_path / "ledger.db"
     said = ledger("--log", log, "kill", RUN[:8], "--reason", "it circles", "--wait", "20", "--json")
     told = json.loads(said.out)
-    _, err = agents.communicate(input="\n" * 3, timeout=30)
+    _, err = agents.communicate(input="\n" * 3, timeout=120)
 
     assert said.code == 0, said
     assert told["quiet"]
@@ -90,7 +90,7 @@ def test_a_subtree_dies_and_the_rest_lives(agents: subprocess.Popen[str], tmp_pa
     log = tmp_path / "ledger.db"
     said = ledger("--log", log, "kill", RUN, "--agent", "w1", "--subtree", "--wait", "20")
     states = "select agent, outcome from agents order by agent"
-    agents.communicate(input="\n" * 3, timeout=30)
+    agents.communicate(input="\n" * 3, timeout=120)
     found = json.loads(ledger("--log", log, "sql", states, "--json").out)
 
     assert said.code == 0, said

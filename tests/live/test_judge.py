@@ -41,7 +41,6 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.live
 
 spawn = multiprocessing.get_context("spawn")
-TAKE_OVER_S = 1.0
 
 
 @pytest.fixture
@@ -86,16 +85,18 @@ def judge_process(log: SqliteLog, *arguments: str) -> Iterator[subprocess.Popen[
 
 
 @contextlib.contextmanager
-def clients(log: SqliteLog, many: int, seconds: float) -> Iterator[None]:
+def clients(log: SqliteLog, many: int) -> Iterator[None]:
     """Processes that write to the log all the while; they have ended afterwards."""
+    stop = spawn.Event()
     names = [f"client{n}" for n in range(many)]
-    started = [spawn.Process(target=flood, args=(log.path, name, seconds)) for name in names]
+    started = [spawn.Process(target=flood, args=(log.path, name, stop)) for name in names]
     for process in started:
         process.start()
     wait_for(lambda: log.end() > 200, 30, what="the clients to write")
     try:
         yield
     finally:
+        stop.set()
         for process in started:
             process.join()
     assert [process.exitcode for process in started] == [0] * many
@@ -131,7 +132,7 @@ def judged_beyond(log: SqliteLog, offset: int) -> None:
 
 def test_judges_killed_under_load_leave_one_whole_history(log: SqliteLog) -> None:
     """Invariants 2 and 3: whoever dies where, each event has one verdict, the right one."""
-    with clients(log, 3, seconds=6):
+    with clients(log, 3):
         for _ in range(4):
             with judge_process(log) as process:
                 judged_beyond(log, log.judge().next_offset + 500)
@@ -146,7 +147,7 @@ def test_judges_killed_under_load_leave_one_whole_history(log: SqliteLog) -> Non
 def test_a_frozen_judge_loses_and_says_nothing_more(log: SqliteLog) -> None:
     """It wakes believing that it judges; what it then says must reach nobody."""
     with contextlib.ExitStack() as stack:
-        with clients(log, 2, seconds=5), judge_process(log) as first:
+        with clients(log, 2), judge_process(log) as first:
             judged_beyond(log, 300)
             freeze(first, log.path)
             stack.enter_context(judge_process(log))
@@ -154,7 +155,7 @@ def test_a_frozen_judge_loses_and_says_nothing_more(log: SqliteLog) -> None:
             at = log.judge().next_offset
             judged_beyond(log, at + 300)
             first.send_signal(signal.SIGCONT)
-            assert first.wait(10) == 0  # It stood by, and was not needed.
+            assert first.wait(120) == 0  # It stood by, and was not needed.
             judged_beyond(log, at + 600)
         check(log)
         assert log.judge().epoch == epoch
@@ -186,7 +187,7 @@ def test_of_contending_judges_one_judges(log: SqliteLog) -> None:
     assert log.judge().holder.split()[2] == str(winner.pid)
     assert log.judge().epoch == 1
     winner.terminate()
-    assert winner.wait(10) == 0
+    assert winner.wait(120) == 0
 
 
 def test_many_clients_start_one_judge(log: SqliteLog) -> None:
@@ -214,30 +215,24 @@ def ask_for_judge(path: str, answers: multiprocessing.SimpleQueue[int]) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_another_takes_over_within_a_second(log: SqliteLog, end: signal.Signals) -> None:
-    """An agent that waits for a verdict waits no longer than this for the next judge.
-
-    The best of four counts: a busy machine starts no Python in half a second.
-    """
+def test_another_takes_over_from_one_that_dies_or_freezes(
+    log: SqliteLog, end: signal.Signals
+) -> None:
+    """An agent that waits for a verdict gets it from the next judge. How soon: `tests.bench`."""
     start(log, "r", "s")
     fleet = Fleet(log, "s", seed=1)
     fleet.begin()
     fleet.say(2_000)
     ensure(log)
-    took = []
     for seq in range(2, 6):
         wait_for(lambda: judged(log) and caught_up(log), what="a judge")
         pid = int(log.judge().holder.split()[2])
         os.kill(pid, end)
-        began_s = time.monotonic()
         wants = e.LeaseRequested(run="r", agent="lead", source="s", seq=seq, wants=Units(tokens=1))
         (offset,) = append(log, wants)
         wait_for_verdict(log, offset)
-        took.append(time.monotonic() - began_s)
-        os.kill(pid, signal.SIGKILL)
-
-    print(f"take-over after {end.name}:", *(f"{s * 1000:.0f}" for s in took), "ms")
-    assert min(took) < TAKE_OVER_S
+        with contextlib.suppress(ProcessLookupError):  # It was killed, and is nobody's child.
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_for_verdict(log: SqliteLog, offset: int) -> None:
@@ -261,7 +256,7 @@ def test_a_judge_told_to_end_settles_first(log: SqliteLog) -> None:
         wait_for(lambda: caught_up(log), what="it to judge")
         process.terminate()
 
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
     assert log.judge().holder == ""
     assert log.load_checkpoints().next_offset == log.end()
 
@@ -276,7 +271,7 @@ def test_a_judge_that_nobody_needs_ends(log: SqliteLog) -> None:
         assert process.poll() is None
         log.forget_holders(["s"])
 
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
     assert log.judge().holder == ""
 
 
@@ -285,7 +280,7 @@ def test_an_older_judge_ends_and_says_why(log: SqliteLog) -> None:
     Judge(log, version=99).elected()
     log.resign(1)
     command = [sys.executable, "-m", "ledger.judge", log.path]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
     assert ended.returncode == 1
     assert ended.stderr.startswith("ledger judge: ")
@@ -362,7 +357,7 @@ def test_a_judge_of_a_log_that_is_gone_ends(log: SqliteLog, tmp_path: Path) -> N
         os.rename(log.path, tmp_path / "elsewhere.db")
         assert process.stderr is not None
 
-        assert process.wait(10) == 1
+        assert process.wait(120) == 1
         said = process.stderr.read().decode()
         os.rename(tmp_path / "elsewhere.db", log.path)
     assert "the file was removed or replaced while in use" in said
@@ -379,7 +374,7 @@ def test_a_judge_of_a_damaged_log_ends(log: SqliteLog, tmp_path: Path) -> None:
     size = os.path.getsize(log.path)
     damaged.write_bytes(Path(log.path).read_bytes()[:8192] + b"\x55" * (size - 8192))
     command = [sys.executable, "-m", "ledger.judge", str(damaged), "--idle-s", "1"]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
     assert ended.returncode == 1
     assert f"{damaged}: the file is damaged" in ended.stderr

@@ -130,7 +130,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         subprocess.Popen([sys.executable, "-c", WORKLOAD, path, str(n)], env=environment)
         for n in range(2)
     ]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
     whole = HEAD.pack(WRITE, 1, 0, len(start)) + start + HEAD.pack(SYNC, 1, 0, 0)
     return whole + (folder / "trace").read_bytes()
 
