@@ -193,6 +193,16 @@ class Table:
         """Each (log, partition) that the table holds files of, sorted."""
         return sorted({(file.log, file.partition) for file in self.files()})
 
+    def places(self) -> list[tuple[LogName, int]]:
+        """Each (log, partition) that there is, whether anything of it is archived or not."""
+        many = range(max(1, self.partitions))
+        found: list[tuple[LogName, int]] = [("events", n) for n in many]
+        found += [("verdicts", n) for n in many]
+        found.append(("refused", 0))
+        if self.partitions:
+            found.append(("control", 0))
+        return found
+
     def files(self) -> list[File]:
         """The files of the version loaded, by log, partition and first position."""
         actions = pa.table(self.delta.get_add_actions(flatten=True)).to_pylist()

@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 
 from ledger.archive.chain import Link, digest_of
 from ledger.archive.errors import short
-from ledger.archive.rows import LOGS
 from ledger.archive.table import METADATA, File, Table
 
 PROBLEMS_MAX = 100
@@ -46,7 +45,7 @@ class Problem:
 class Span:
     """What the archive holds of one log and partition: positions `first` up to before `next`.
 
-    On Kafka `next - first - rows` of them hold no record, only marks of transactions.
+    On Kafka `holes` of them hold no record, only marks of transactions.
     """
 
     log: str
@@ -56,6 +55,7 @@ class Span:
     rows: int
     segments: int
     digest: str
+    holes: int = 0
 
 
 @dataclass(slots=True)
@@ -100,9 +100,8 @@ def verify(
     result = Verification(table.location, table.version, table.log_id)
     commits = _commits(table)
     files = table.files()
-    places = {(file.log, file.partition) for file in files}
-    begun = [(log, number) for log in LOGS for number in range(max(1, table.partitions))]
-    places |= {where for where in begun if table.next_position(*where) is not None}
+    places: set[tuple[str, int]] = {(file.log, file.partition) for file in files}
+    places |= {where for where in table.places() if table.next_position(*where) is not None}
     if first is None:
         first = table.first
     for log, partition in sorted(places):
@@ -156,6 +155,8 @@ class _Walk:
         if said is not None and said != span.next:
             self._say("end", span.next, f"the table says it holds all before {said}")
         span.digest = self._before.hex()
+        if self._holes:
+            span.holes = span.next - span.first - span.rows
         self.result.spans.append(span)
 
     def _say(self, kind: str, position: int, text: str) -> None:

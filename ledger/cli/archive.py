@@ -27,7 +27,6 @@ def register(root: typer.Typer) -> None:
 @app.command(epilog=example("ledger archive status", "ledger archive status --json"))
 def status(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
     """Show what is archived of each log, and what only the log holds yet."""
-    from ledger.archive.rows import LOGS
     from ledger.archive.table import Table
 
     how = form(as_json, as_csv)
@@ -36,14 +35,15 @@ def status(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     files = table.files()
     ends = _ends(where)
     data = []
-    for name in LOGS:
-        mine = [file for file in files if file.log == name]
-        archived_below = table.next_position(name) or 1
+    for name, number in table.places():
+        mine = [file for file in files if (file.log, file.partition) == (name, number)]
+        archived_below = table.next_position(name, number) or table.first
         ahead = ends[name] - archived_below if name in ends else None
-        data.append((name, archived_below, ahead, len(mine), sum(file.bytes for file in mine)))
+        size = sum(file.bytes for file in mine)
+        data.append((name, number, archived_below, ahead, len(mine), size))
     if how is Form.TABLE:
         say(f"{table.location}, version {table.version}, of log {table.log_id}")
-    rows(["log", "archived_below", "not_archived", "files", "bytes"], data, how)
+    rows(["log", "partition", "archived_below", "not_archived", "files", "bytes"], data, how)
 
 
 @app.command(epilog=example("ledger archive verify", "ledger archive verify --json"))
@@ -64,12 +64,15 @@ def verify(
         one_json({"ok": found.ok, **asdict(found)})
     else:
         for span in found.spans:
+            marks = f", {plural(span.holes, 'hole')} of transactions" if span.holes else ""
             say(
-                f"{span.log}: {span.first} to {span.next - 1}, {plural(span.rows, 'row')} in "
-                f"{plural(span.segments, 'segment')}, digest {span.digest[:16] or '(none)'}"
+                f"{_named(span.log, span.partition)}: {span.first} to {span.next - 1}, "
+                f"{plural(span.rows, 'row')} in {plural(span.segments, 'segment')}{marks}, "
+                f"digest {span.digest[:16] or '(none)'}"
             )
         for problem in found.problems:
-            complain(f"{problem.log} {problem.position}: {problem.kind}: {problem.text}")
+            name = _named(problem.log, problem.partition)
+            complain(f"{name} {problem.position}: {problem.kind}: {problem.text}")
         if found.problems_more:
             complain(f"and {plural(found.problems_more, 'problem')} more")
         say("whole" if found.ok else "NOT WHOLE")
@@ -113,6 +116,11 @@ def now(context: typer.Context) -> None:
     with where.open_log() as log:
         archived = Archivist(log, where.archive).drain()
     say(f"{plural(archived, 'record')} archived in {where.archive}")
+
+
+def _named(log: str, partition: int) -> str:
+    """A log, with its partition where there is more than the first."""
+    return f"{log}-{partition}" if partition else log
 
 
 def _ends(where: Place) -> dict[str, int]:

@@ -39,7 +39,7 @@ def test_everything_is_archived_once_and_the_group_is_told(place: Place, tmp_pat
     archived = {n: table.next_position("events", n) for n in range(place.partitions or 0)}
 
     assert asyncio.run(compare(place, where)) >= 8_000
-    assert any(span.next - span.rows > 0 for span in verify(where).spans)
+    assert any(span.holes > 0 for span in verify(where).spans)
     assert asyncio.run(committed(place)) == archived
 
 
