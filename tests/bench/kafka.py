@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -54,7 +54,8 @@ def figures() -> Iterator[Figure]:
             yield answered(broker.bootstrap, Path(folder), load_per_s)
 
 
-def _log(bootstrap: str, name: str) -> Place:
+def log_of(bootstrap: str, name: str) -> Place:
+    """A new log."""
     place = Place(bootstrap, f"{name}-{time.monotonic_ns()}", PARTITIONS, 1)
     asyncio.run(apply(place))
     return place
@@ -62,31 +63,46 @@ def _log(bootstrap: str, name: str) -> Place:
 
 def judged(bootstrap: str, folder: Path) -> Figure:
     """One worker over a backlog."""
-    place = _log(bootstrap, "bench")
+    place = log_of(bootstrap, "bench")
     written = asyncio.run(_fill(place, BACKLOG))
     plain = _plain(place, written // 10)
+    done = work_off(place, written, folder)
+    rate = done.events_per_s
+    return {
+        "figure": "judged_events_per_s", "value": rate, "unit": "events/s", "baseline": plain,
+        "baseline_is": "plain Faust, a table write an event", "ratio": round(rate / plain, 1),
+        "events": written, "verdicts": done.verdicts, "resident_mb": done.resident_mb,
+        "cpu_us_per_event": round(1e6 * done.cpu_s / written, 1),
+    }  # fmt: skip
+
+
+class Done(NamedTuple):
+    """A backlog was worked off."""
+
+    events_per_s: int
+    verdicts: int
+    resident_mb: int
+    cpu_s: float
+
+
+def work_off(place: Place, written: int, folder: Path) -> Done:
+    """One worker, over all that is in the log: `written` events."""
     workers = Workers(place, folder)
     workers.start()
     try:
         wait_for(lambda: asyncio.run(_last_verdicts(place)) >= written, 300, poll_s=1.0)
-        memory_mb = _resident_mb(workers.running[1].pid)
-        cpu_s = _cpu_s(workers.running[1].pid)
+        pid = workers.running[1].pid
+        memory_mb, cpu_s = _resident_mb(pid), _cpu_s(pid)
         first_ms, last_ms, count = asyncio.run(_verdict_times(place))
         workers.stop(1)
     finally:
         workers.end()
-    rate = round(written / (last_ms - first_ms) * 1_000)
-    return {
-        "figure": "judged_events_per_s", "value": rate, "unit": "events/s", "baseline": plain,
-        "baseline_is": "plain Faust, a table write an event", "ratio": round(rate / plain, 1),
-        "events": written, "verdicts": count, "resident_mb": memory_mb,
-        "cpu_us_per_event": round(1e6 * cpu_s / written, 1),
-    }  # fmt: skip
+    return Done(round(written / (last_ms - first_ms) * 1_000), count, memory_mb, cpu_s)
 
 
 def answered(bootstrap: str, folder: Path, load_per_s: int) -> Figure:
     """Requests and their verdicts as a client sees them."""
-    place = _log(bootstrap, "answers")
+    place = log_of(bootstrap, "answers")
     seconds = PROBES * PROBE_EVERY_S + 6
     load = subprocess.Popen(
         [sys.executable, "-m", "tests.live.kafka.load", url_of(place), str(seconds),

@@ -119,9 +119,8 @@ async def _fill(place: Place) -> int:
     for number in range(PARTITIONS):
         rows[number].append((b"policy", encode(recorded_policy())))
         offsets[number] += 1
-    now = f"{time.time_ns() // 1_000_000:012x}"
     for name in range(RUNS):
-        run = f"{now[:8]}-{now[8:]}-7c3e-9d52-{name:012x}"  # Older ones would be refused.
+        run = run_name(name)
         number = partition_of(run.encode(), PARTITIONS)
         fleet = Fleet(AGENTS, name, first_offset=offsets[number])
         fleet.run = run
@@ -136,6 +135,12 @@ async def _fill(place: Place) -> int:
         wrote += offsets[number]
     await sender.stop()
     return wrote
+
+
+def run_name(number: int) -> str:
+    """A run that begins now: older ones would be refused."""
+    now = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{now[:8]}-{now[8:]}-7c3e-9d52-{number:012x}"
 
 
 async def _verdict_ends(place: Place) -> list[int]:
