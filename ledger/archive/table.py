@@ -12,7 +12,6 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from ledger.archive.errors import ArchiveFailed, ArchiveForeign, ArchiveMissing, short
+from ledger.archive.files import statistics, sync
 from ledger.archive.mend import mend
 from ledger.archive.rows import PARTITION_BY, SCHEMA, LogName
 
@@ -91,6 +91,7 @@ class Table:
         self.location = location
         self.root = local_root(location)
         self._options = options
+        self._files: tuple[int, list[File]] = (-1, [])
         said = delta.metadata().configuration
         self.log_id = str(said.get(LOG_ID, ""))
         self.partitions = int(said.get(PARTITIONS, 0))
@@ -205,6 +206,9 @@ class Table:
 
     def files(self) -> list[File]:
         """The files of the version loaded, by log, partition and first position."""
+        version = self.version
+        if self._files[0] == version:
+            return list(self._files[1])
         actions = pa.table(self.delta.get_add_actions(flatten=True)).to_pylist()
         files = [
             File(
@@ -218,7 +222,9 @@ class Table:
             )
             for row in actions
         ]
-        return sorted(files, key=lambda file: (file.log, file.partition, file.first, file.path))
+        files.sort(key=lambda file: (file.log, file.partition, file.first, file.path))
+        self._files = version, files
+        return list(files)
 
     def local_paths(self, log: str) -> list[str]:
         """Absolute paths of the files of one log, for a table on a local disk."""
@@ -244,16 +250,21 @@ class Table:
         position = self.next_position(log, partition)
         if position is None:
             return Last(b"", b"")
-        wanted = (
-            (ds.field("log") == log)
-            & (ds.field("partition") == partition)
-            & (ds.field("position") == position - 1)
-        )
+        at = position - 1
+        files = [
+            file
+            for file in self.files()
+            if (file.log, file.partition) == (log, partition) and file.first <= at <= file.last
+        ]
         try:
-            found = self.dataset().to_table(columns=["payload", "raw", "chain"], filter=wanted)
-        except (DeltaError, OSError, pa.ArrowException) as problem:
+            rows = [
+                row
+                for file in files
+                for batch in self.read(file, ["position", "payload", "raw", "chain"])
+                for row in batch.filter(pc.equal(batch["position"], at)).to_pylist()
+            ]
+        except (OSError, pa.ArrowException) as problem:
             raise ArchiveFailed(self.location, short(problem)) from problem
-        rows = found.to_pylist()
         if len(rows) != 1 or rows[0]["chain"] is None:
             raise ArchiveFailed(
                 self.location,
@@ -293,7 +304,7 @@ class Table:
             partition_values={"log": log, "partition": str(partition)},
             modification_time=int(time.time() * 1000),
             data_change=not final,
-            stats=json.dumps(_statistics(rows)),
+            stats=json.dumps(statistics(rows, _STATISTICS)),
         )
 
     def commit(
@@ -361,8 +372,8 @@ class Table:
         if self.root is None:
             return cast(int, self._filesystem().get_file_info(path).size)
         target = self.root / path
-        _sync(target)
-        _sync(target.parent)
+        sync(target)
+        sync(target.parent)
         return target.stat().st_size
 
     def _settle_log(self) -> None:
@@ -371,26 +382,4 @@ class Table:
             log = self.root / "_delta_log"
             for entry in (*log.glob(f"{self.version:020}*"), log / "_last_checkpoint", log):
                 if entry.exists():
-                    _sync(entry)
-
-
-def _sync(path: Path) -> None:
-    """Wait until the file, or the directory's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _statistics(rows: pa.Table) -> dict[str, Any]:
-    """What Delta readers skip files by."""
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for name in _STATISTICS:
-        ends = pc.min_max(rows[name]).as_py()
-        nulls[name] = rows[name].null_count
-        if ends["min"] is not None:
-            low[name], high[name] = ends["min"], ends["max"]
-    return {"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+                    sync(entry)
