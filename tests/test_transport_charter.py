@@ -86,6 +86,7 @@ async def drained(app: App, offsets: list[int], *, clear: bool) -> list[int]:
         app.transport, callback=_nothing, on_partitions_revoked=_nothing,
         on_partitions_assigned=_nothing,
     )  # fmt: skip
+    consumer._thread.thread_loop.close()  # Of a thread that never starts.
 
     async def deliver(what: Any) -> None:
         got.append(what.offset)

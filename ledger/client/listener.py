@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
+from ledger.log.haste import in_haste
 
 if TYPE_CHECKING:
     from ledger.log.needed import ClientLog
@@ -76,7 +77,8 @@ class Listener:
                 if stop.is_set():
                     return
                 try:
-                    self._hear()
+                    with in_haste():
+                        self._hear()
                     if time.monotonic() >= due_s:
                         due_s = time.monotonic() + CHORES_S
                         self._chores()
