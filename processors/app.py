@@ -46,7 +46,7 @@ DEFAULT_WEB_PORT = 6066
 DEFAULT_WEB_BIND = "127.0.0.1"
 """Nobody beyond this machine, unless somebody says so."""
 CHUNK_RECORDS = 2_000
-CHUNKS_WAITING = 8
+CHUNKS_WAITING = 2
 
 
 class JudgeApp(faust.App):
@@ -144,7 +144,7 @@ def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict
         "broker_request_timeout": max(REQUEST_S, 2 * session_s),
         "broker_rebalance_timeout": session_s + 2,
         "broker_heartbeat_interval": session_s / 6,
-        "consumer_max_fetch_size": 4 * 2**20,
+        "consumer_max_fetch_size": 2**20,
     }
 
 
