@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from ledger.cli.examples import example
 from ledger.cli.output import Csv, Form, Json, complain, form, one_json, rows, say
 from ledger.cli.place import Place, place
 from ledger.cli.text import plural
+
+if TYPE_CHECKING:
+    from ledger.archive.table import Table
 
 app = typer.Typer(
     name="archive",
@@ -33,12 +36,13 @@ def status(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     where = place(context)
     table = Table.open(where.archive)
     files = table.files()
-    ends = _ends(where)
+    ends = _ends(where, table)
     data = []
     for name, number in table.places():
         mine = [file for file in files if (file.log, file.partition) == (name, number)]
         archived_below = table.next_position(name, number) or table.first
-        ahead = ends[name] - archived_below if name in ends else None
+        end = ends.get((name, number))
+        ahead = None if end is None else end - archived_below
         size = sum(file.bytes for file in mine)
         data.append((name, number, archived_below, ahead, len(mine), size))
     if how is Form.TABLE:
@@ -109,12 +113,21 @@ def compact(
 
 @app.command(epilog=example("ledger archive now"))
 def now(context: typer.Context) -> None:
-    """Archive what the log holds, once; `ledger up` does it all the time."""
-    from ledger.archive.archivist import Archivist
+    """Archive what the log holds, once; `ledger up` does it all the time.
 
+    On Kafka `ledger worker archivist` does; both at once are safe.
+    """
     where = place(context)
-    with where.open_log() as log:
-        archived = Archivist(log, where.archive).drain()
+    if where.kafka:
+        from ledger.archive.drain import drain
+
+        with where.open_kafka() as fleet:
+            archived = drain(fleet, where.archive)
+    else:
+        from ledger.archive.archivist import Archivist
+
+        with where.open_file() as log:
+            archived = Archivist(log, where.archive).drain()
     say(f"{plural(archived, 'record')} archived in {where.archive}")
 
 
@@ -123,9 +136,14 @@ def _named(log: str, partition: int) -> str:
     return f"{log}-{partition}" if partition else log
 
 
-def _ends(where: Place) -> dict[str, int]:
-    """The next position of each log, where there is a log to ask."""
+def _ends(where: Place, table: Table) -> dict[tuple[str, int], int]:
+    """The next position of each log and partition, where there is a log to ask."""
+    if where.kafka:
+        from ledger.archive.drain import bounds_of
+
+        with where.open_kafka() as fleet:
+            return {at: end for at, (_, end) in bounds_of(fleet.look(), table.places()).items()}
     if not where.log.exists():
         return {}
-    with where.open_log() as log:
-        return {"events": log.end(), "verdicts": log.verdicts_end() + 1}
+    with where.open_file() as log:
+        return {("events", 0): log.end(), ("verdicts", 0): log.verdicts_end() + 1}

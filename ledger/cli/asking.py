@@ -44,16 +44,25 @@ class RunAmbiguous(LedgerError):
 
 @contextmanager
 def catalog(place: Place) -> Iterator[Catalog]:
-    """The catalog over the log, the archive, or both. Raises NoLedger where neither is there."""
+    """The catalog over the log, the archive, or both. Raises NoLedger where neither is there.
+
+    Of a log on Kafka everything is there too: what is not archived is read from the brokers.
+    """
     from ledger.catalog import Catalog
 
+    if place.kafka:
+        from ledger.catalog.tail import KafkaTail
+
+        with place.open_kafka() as fleet, Catalog(place.archive, tail=KafkaTail(fleet)) as found:
+            yield found
+        return
     if not place.log.exists():
         if "://" not in place.archive and not Path(place.archive).exists():
             raise NoLedger(str(place.log))
         with Catalog(place.archive) as found:
             yield found
         return
-    with place.open_log() as log, Catalog(place.archive, log) as found:
+    with place.open_file() as log, Catalog(place.archive, log) as found:
         yield found
 
 
@@ -88,7 +97,9 @@ def find_run(opened: Catalog, prefix: str) -> str:
     """
     if prefix == "last":
         latest = opened.sql("select run from runs order by started_ms desc nulls last limit 1")
-        return pick("", [run for (run,) in rows_of(latest)])
+        for (run,) in rows_of(latest):
+            return str(run)
+        raise RunUnknown("last", [])
     sql = "select run from runs where starts_with(run, $prefix) order by run limit $most"
     found = [run for (run,) in rows_of(opened.sql(sql, {"prefix": prefix, "most": 1_000}))]
     if not found:

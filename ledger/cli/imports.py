@@ -3,31 +3,36 @@
 What a newcomer would get wrong
     A run that is known (in the log, in the archive, or ended long ago) is left out as a whole
     before anything is written: importing twice adds nothing, and neither does a copy of a file.
+    On Kafka judging and archiving are the workers' business: the import waits a while for the
+    judges, and says so where they have not come. What is recorded is recorded either way.
     Two imports at once of the same file may both write a run; the judge hears the second one's
     events as repeats, which are silent, and no view counts them twice.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ledger.cli.asking import catalog, rows_of
 from ledger.cli.examples import example
 from ledger.cli.output import complain, console, on_terminal, one_json, say
-from ledger.cli.place import Place, place
+from ledger.cli.place import Place, on_kafka, place
 from ledger.cli.text import cut, plural
 from ledger.core.events import PolicyRecorded, RunStarted
 
 if TYPE_CHECKING:
+    from ledger.cli.place import AnyLog
     from ledger.core.policy import Policy
     from ledger.importers import ImportedRun as Run
     from ledger.importers import Summary
+    from ledger.log.kafka import KafkaLog
     from ledger.log.sqlite import SqliteLog
 
 BATCH_EVENTS = 2_000
@@ -40,6 +45,11 @@ SHOWN_MAX = 20
 KNOWN = "run recorded before"
 ASKED_AT_ONCE = 256
 """Runs held in memory while the catalog says which of them are recorded."""
+PATIENCE_S = 120.0
+"""How long a batch may be on its way to the brokers."""
+JUDGES_S = 10.0
+"""How long judges on Kafka may make no headway before we wait no longer."""
+POLL_S = 0.1
 RECORDED = "select run, count(*) from events where list_contains($runs, run) group by run"
 
 Step = Callable[[str], object]
@@ -81,11 +91,13 @@ def import_(
     with where.open_log(create=True) as log, _progress(format) as step:
         _import(log, policy, _new(results, where, summary, step))
         step("judging and archiving")
-        _settle(log, where)
+        judged = _settle(log, where)
     if as_json:
         one_json(_as_dict(summary))
     else:
         _tell(summary)
+    if not judged:
+        complain("  not judged yet: `ledger worker` judges a log on Kafka")
     if summary.refusals:
         raise typer.Exit(1)
 
@@ -119,7 +131,7 @@ def _new(results: Iterable[Any], where: Place, summary: Summary, step: Step) -> 
                     yield result
 
 
-def _import(log: SqliteLog, policy: Policy, runs: Iterable[Run]) -> None:
+def _import(log: AnyLog, policy: Policy, runs: Iterable[Run]) -> None:
     """Append the runs, several in a transaction; only a huge run takes more than one."""
     from ledger import wire
 
@@ -133,16 +145,30 @@ def _import(log: SqliteLog, policy: Policy, runs: Iterable[Run]) -> None:
             batch.append((run.run, value))
             size += len(value)
             if len(batch) >= BATCH_EVENTS_MAX or size >= BATCH_BYTES_MAX:
-                log.append(batch)
+                _append(log, batch)
                 batch, size = [], 0
         if len(batch) >= BATCH_EVENTS or size >= BATCH_BYTES:
-            log.append(batch)
+            _append(log, batch)
             batch, size = [], 0
     if batch:
-        log.append(batch)
+        _append(log, batch)
 
 
-def _record(log: SqliteLog, policy: Policy) -> None:
+def _append(log: AnyLog, batch: list[tuple[str, bytes]]) -> None:
+    """Return once the batch is in the log. On Kafka one call may be too short for it."""
+    from ledger.log import LogUnreachable
+
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            log.append(batch)
+            return
+        except LogUnreachable:
+            if time.monotonic() > until_s:
+                raise
+
+
+def _record(log: AnyLog, policy: Policy) -> None:
     from ledger import wire
 
     event = PolicyRecorded(run="policy", digest=policy.digest, text=policy.text)
@@ -156,13 +182,36 @@ def _pinned(event: Any, policy: Policy) -> Any:
     return event
 
 
-def _settle(log: SqliteLog, where: Place) -> None:
-    """Have everything judged, by us or by whoever judges, and archived."""
+def _settle(log: AnyLog, where: Place) -> bool:
+    """Have everything judged, by us or by whoever judges, and archived; False: not in time."""
+    fleet = on_kafka(log)
+    if fleet is not None:
+        return _judged(fleet)
     from ledger.archive.archivist import Archivist
     from ledger.cli.judging import judge_all
 
-    judge_all(log)
-    Archivist(log, where.archive).drain()
+    file = cast("SqliteLog", log)
+    judge_all(file)
+    Archivist(file, where.archive).drain()
+    return True
+
+
+def _judged(log: KafkaLog) -> bool:
+    """Wait until judges have written down that they judged all that is recorded by now.
+
+    False where they make no headway for a while.
+    """
+    look = log.look()
+    ends = {n: end for n, (_, end) in look.bounds("events", range(log.partitions)).items()}
+    stood, since_s = -1, time.monotonic()
+    while time.monotonic() - since_s < JUDGES_S:
+        judged = look.judged()
+        if all(judged.get(number, 0) >= end for number, end in ends.items()):
+            return True
+        if (stands := sum(judged.values())) > stood:
+            stood, since_s = stands, time.monotonic()
+        time.sleep(POLL_S)
+    return False
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -15,8 +15,13 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
+    from ledger.log.kafka import KafkaLog
+    from ledger.log.kafka_part import KafkaPart
     from ledger.log.kafka_place import Place as KafkaPlace
     from ledger.log.sqlite import SqliteLog
+
+    AnyLog = SqliteLog | KafkaLog
+    AnyPart = SqliteLog | KafkaPart
 
 KAFKA = ("kafka://", "kafkas://")
 
@@ -50,8 +55,22 @@ class Place:
         except OSError as problem:
             raise BadPlace(shown(self.kafka), f"its certificates: {problem}") from None
 
-    def open_log(self, *, create: bool = False) -> SqliteLog:
-        """The log; with `create` a missing file becomes one. Raises NoLedger, LogForeign, …"""
+    def open_log(self, *, create: bool = False) -> AnyLog:
+        """The log, whichever it is; with `create` a missing file becomes one, topics never do.
+
+        Raises NoLedger, LogForeign, LogUnreachable, …
+        """
+        return self.open_kafka() if self.kafka else self.open_file(create=create)
+
+    def open_kafka(self) -> KafkaLog:
+        """The log on Kafka. Raises NotOnKafka, BadPlace, KafkaNotInstalled, LogError."""
+        self.on_kafka()
+        from ledger.log.kafka import KafkaLog
+
+        return KafkaLog(self.kafka)
+
+    def open_file(self, *, create: bool = False) -> SqliteLog:
+        """The log that is a file; with `create` a missing one is made. Raises NoLedger, …"""
         from ledger.log.sqlite import SqliteLog
 
         if self.kafka:
@@ -114,6 +133,11 @@ class KafkaNotInstalled(LedgerError):
         return "what Kafka needs is not installed; run: pip install 'coordination-ledger[kafka]'"
 
 
+def on_kafka(log: AnyLog) -> KafkaLog | None:
+    """The log, if it is on Kafka; asked so, nothing of Kafka is loaded for a file."""
+    return cast("KafkaLog", log) if hasattr(log, "look") else None
+
+
 def shown(url: str) -> str:
     """The URL without its secret."""
     head, at, rest = url.rpartition("@")
@@ -130,7 +154,8 @@ def place(context: typer.Context) -> Place:
 def make(log: str, archive: str | None, policy: str | None) -> Place:
     """The place these options name; the archive stands beside the log unless it is named.
 
-    A log on Kafka has its archive in the folder of its prefix.
+    That of a log on Kafka is the folder `<prefix>-archive` of the working folder, for workers as
+    for those who ask: who asks from elsewhere names it.
     """
     kafka = log if log.startswith(KAFKA) else ""
     beside = urlsplit(kafka).path.strip("/") or "ledger" if kafka else os.fspath(log)

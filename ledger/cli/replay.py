@@ -102,10 +102,13 @@ def _encoded(answer: Any) -> Iterator[Any]:
 
 
 def _judged_until(where: Place) -> int | None:
-    """The first offset that the judge has not looked at; None where only the archive is there."""
-    if not where.log.exists():
+    """The first offset that the judge has not looked at; None where only the archive is there.
+
+    Judges on Kafka write it down once a second; their verdicts say it sooner.
+    """
+    if where.kafka or not where.log.exists():
         return None
-    with where.open_log() as log:
+    with where.open_file() as log:
         return log.judge().next_offset
 
 

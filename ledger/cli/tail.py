@@ -1,4 +1,9 @@
-"""`ledger tail`: events and verdicts as they come, one line each."""
+"""`ledger tail`: events and verdicts as they come, one line each.
+
+What a newcomer would get wrong
+    A log on Kafka is in order within a partition. What several of them bring at once is shown in
+    the order of the time at which the log took it in.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,23 @@ import json
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ledger import wire
-from ledger.cli.asking import pick
 from ledger.cli.examples import example
 from ledger.cli.output import json_escaped, say_marked
-from ledger.cli.place import place
+from ledger.cli.place import on_kafka, place
 from ledger.cli.runs import style
 from ledger.cli.text import clock, cut
 
 if TYPE_CHECKING:
+    from ledger.cli.place import AnyLog, AnyPart
     from ledger.core.verdicts import Verdict
-    from ledger.log.sqlite import SqliteLog
+    from ledger.log.rows import Row
 
 READ_ROWS = 1_000
 POLL_S = 0.1
@@ -62,10 +68,10 @@ def tail(
     ] = False,
 ) -> None:
     """Follow what is recorded, and what the judge says of it, until Ctrl-C."""
-    from ledger.cli.orders import known_runs
+    from ledger.cli.orders import find_in_log
 
     with place(context).open_log() as log:
-        wanted = pick(run, known_runs(log)) if run else None
+        wanted = find_in_log(log, run) if run else None
         follow = _Follow(log, wanted, lines)
         until_s = None if seconds is None else time.monotonic() + seconds
         with log.bell("judge", "tail") as bell:
@@ -85,26 +91,68 @@ def tail(
 
 
 class _Follow:
-    """What is new in a log since last asked, events and verdicts in the order of offsets."""
+    """What is new in a log since last asked, events and verdicts, each in the order of offsets."""
 
-    def __init__(self, log: SqliteLog, run: str | None, before: int) -> None:
-        self._log, self._run = log, run
-        self._offset = max(0, log.end() - 1 - before)
-        self._pos = log.verdicts_end()
+    def __init__(self, log: AnyLog, run: str | None, before: int) -> None:
+        self._run, self._before = run, before
+        parts: Sequence[AnyPart] = log.parts() if run is None else [log.part_of(run)]
+        self._parts: dict[int, AnyPart] = {getattr(one, "number", 0): one for one in parts}
+        fleet = on_kafka(log)
+        self._look = None if fleet is None else fleet.look()
+        starts, ends = self._bounds("events")
+        self._offsets = {n: max(starts[n] - 1, ends[n] - 1 - before) for n in self._parts}
+        self._places = {n: end - 1 for n, end in self._bounds("verdicts")[1].items()}
 
     def news(self) -> Iterator[tuple[str, Line, bytes]]:
         """(`event` or `verdict`, the line, the bytes) of everything new."""
-        while page := self._log.read(self._offset, READ_ROWS):
-            for row in page:
-                if self._run in (None, row.run):
-                    yield "event", event_line(row.append_ms, row.run, row.value), row.value
-            self._offset = page[-1].offset
-        while said := self._log.verdicts(self._pos, READ_ROWS, self._run):
-            for verdict_row in said:
-                verdict = wire.decode_verdict(verdict_row.value)
-                for line in verdict_lines(verdict):
-                    yield "verdict", line, verdict_row.value
-            self._pos = said[-1].pos
+        rows = self._events()
+        if self._before and len(self._parts) > 1:
+            rows, self._before = rows[-self._before :], 0
+        for row in rows:
+            if self._run in (None, row.run):
+                yield "event", event_line(row.append_ms, row.run, row.value), row.value
+        for number in self._moved("verdicts", self._places):
+            yield from self._said(number)
+
+    def _said(self, number: int) -> Iterator[tuple[str, Line, bytes]]:
+        """New verdicts of a partition."""
+        while said := self._parts[number].verdicts(self._places[number], READ_ROWS, self._run):
+            self._places[number] = said[-1].pos
+            for row in said:
+                if row.offset < 0:
+                    continue  # No verdict: anybody may write into a topic.
+                for line in verdict_lines(wire.decode_verdict(row.value)):
+                    yield "verdict", line, row.value
+            if len(said) < READ_ROWS:
+                return
+
+    def _events(self) -> list[Row]:
+        """New events, a page of each partition that has some."""
+        found: list[Row] = []
+        for number in self._moved("events", self._offsets):
+            page = self._parts[number].read(self._offsets[number], READ_ROWS)
+            if page:
+                self._offsets[number] = page[-1].offset
+            found += page
+        return sorted(found, key=attrgetter("append_ms")) if len(self._parts) > 1 else found
+
+    def _moved(self, topic: str, seen: dict[int, int]) -> list[int]:
+        """The partitions that may have something behind what was seen of them."""
+        if self._look is None:
+            return list(self._parts)
+        ends = self._bounds(topic)[1]
+        return [number for number, at in seen.items() if ends[number] > at + 1]
+
+    def _bounds(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+        """First and next position of each partition."""
+        if self._look is not None:
+            bounds = self._look.bounds(topic, self._parts.keys())
+            starts = {number: one[0] for number, one in bounds.items()}
+            return starts, {number: one[1] for number, one in bounds.items()}
+        (log,) = self._parts.values()
+        if topic == "events":
+            return {0: log.start()}, {0: log.end()}
+        return {0: 1}, {0: log.verdicts_end() + 1}
 
 
 def _reader_gone() -> bool:

@@ -14,6 +14,7 @@ from ledger.cli.examples import example
 from ledger.cli.output import StatusLine, complain, say
 from ledger.cli.place import place
 from ledger.cli.text import count, plural
+from ledger.cli.worker import Role, worker
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -38,13 +39,17 @@ def up(
 
     Clients start a judge by themselves; this one stays, and archives too. Ctrl-C or SIGTERM ends
     it: what is judged is written down, what is recorded is archived. The archivist is a process of
-    its own, which is started again when it dies.
+    its own, which is started again when it dies. On Kafka this is `ledger worker all`, or
+    `ledger worker judge` with --no-archive.
     """
     where = place(context)
+    if where.kafka:
+        worker(context, Role.JUDGE if no_archive else Role.ALL)
+        return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with where.open_log(create=True) as log:
+    with where.open_file(create=True) as log:
         archiving = None if no_archive else _archiving(log, where.archive)
         into = ", no archive" if no_archive else f", archive {where.archive}"
         say(f"ledger up: log {where.log}{into}")

@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import Heard
 
 END_S = 3.0
+LOOKS_MAX, LOOK_S = 50, 0.1
 
 
 class Asker:
@@ -67,12 +70,20 @@ class Asker:
                 await quietly(admin.close())
                 raise
             self._admin = admin
-        found = await self._admin.list_consumer_group_offsets(group)
+        found = await self._patiently(group)
         return {
             where.partition: kept
             for where, kept in found.items()
             if where.topic == events and kept.offset >= 0
         }
+
+    async def _patiently(self, group: str) -> dict[TopicPartition, Any]:
+        """What is kept of a group. The first who asks a new broker is told to come again."""
+        for _ in range(LOOKS_MAX):
+            with suppress(GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+                return dict(await self._admin.list_consumer_group_offsets(group))
+            await asyncio.sleep(LOOK_S)
+        return dict(await self._admin.list_consumer_group_offsets(group))
 
 
 async def quietly(ending: Any) -> None:
