@@ -28,6 +28,8 @@ from ledger.wire import reader
 
 from .app import DEFAULT_URL, DEFAULT_WEB_BIND, SESSION_S, _access, _settings
 from .archivist import COMMIT_S, Archivist
+from .archivist_health import ArchivistHealth
+from .pages import add_pages
 from .transport import Transport
 
 GROUP = "archivists"
@@ -39,6 +41,7 @@ class ArchivistApp(faust.App):
 
     place: Place
     archivist: Archivist
+    health: ArchivistHealth
 
     async def on_first_start(self) -> None:
         """Stop here, with a sentence and no traceback, where a person has to do something."""
@@ -94,6 +97,8 @@ def create_archivist_app(
     archivist.read_again = partial(_read_again, app)
     archivist.end = partial(_end, app)
     archivist.settle = partial(_settle, app)
+    app.health = ArchivistHealth(archivist)
+    add_pages(app, app.health.report, app.health.collect)
     transport = Transport(brokers, app)
     transport.holder = archivist
     app.transport = transport

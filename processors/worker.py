@@ -27,7 +27,6 @@ from ledger.log.kafka_place import Place, place
 from ledger.log.kafka_topics import KafkaUnreachable, check
 
 from .app import DEFAULT_WEB_BIND, create_app
-from .pages import add_pages
 
 WAIT_S = 60.0
 """How long a broker is waited for that is not there yet."""
@@ -78,12 +77,11 @@ def main(role: str) -> NoReturn:
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
-        if worker.told:
-            sys.exit(0)  # Whatever was cut short by that.
-        if ended.code:
+        if ended.code and not worker.told:  # Else: whatever was cut short by that.
             why = worker.crash_reason
             _say(role, f"it cannot go on: {why!r}; LEDGER_DEBUG=1 shows more")
             sys.exit(1)
+    _say(role, "ended", sys.stdout)
     sys.exit(0)
 
 
@@ -107,22 +105,34 @@ def _worker(role: str) -> Any:
     make = _archivist if role == "archivist" else create_app
     app = make(where, web_port=port, web_bind=bind)
     app.task(_voice(app, role))
-    loop = asyncio.new_event_loop()
+    loop = _deaf_at_the_end(asyncio.new_event_loop())
     asyncio.set_event_loop(loop)
     worker = Worker(app, quiet=True, override_logging=False, redirect_stdouts=False, loop=loop)
     worker.spinner = None
     return worker
 
 
+def _deaf_at_the_end(loop: Any) -> Any:
+    """The loop, which when it closes lets signals be ignored, not kill.
+
+    A terminal tells every process of a group, and `worker all` its children once more.
+    """
+    remove = loop.remove_signal_handler
+
+    def ignored(number: int) -> Any:
+        found = remove(number)
+        signal.signal(number, signal.SIG_IGN)
+        return found
+
+    loop.remove_signal_handler = ignored
+    return loop
+
+
 def _archivist(where: Place, **how: Any) -> Any:
     """What only archivists need is loaded by them alone."""
     from .archiving import create_archivist_app
-    from .archivist_health import ArchivistHealth
 
-    app: Any = create_archivist_app(where, os.environ.get("LEDGER_ARCHIVE"), **how)
-    app.health = ArchivistHealth(app.archivist)
-    add_pages(app, app.health.report, app.health.collect)
-    return app
+    return create_archivist_app(where, os.environ.get("LEDGER_ARCHIVE"), **how)
 
 
 def wait_for_brokers(where: Place, wait_s: float, say: Callable[[str], object]) -> None:
@@ -160,7 +170,7 @@ def _voice(app: Any, role: str) -> Callable[[], Any]:
 
     async def voice() -> None:
         line, before, parent = StatusLine(), "", os.environ.get("LEDGER_PARENT", "")
-        while not app.should_stop:
+        while not app.should_stop:  # What is drawn last is taken away at the end.
             if parent and os.getppid() != int(parent):
                 os.kill(os.getpid(), signal.SIGTERM)  # Nobody is left to tell us.
             told = app.health.told()
@@ -170,6 +180,7 @@ def _voice(app: Any, role: str) -> Callable[[], Any]:
                 before = told
             line.draw(app.health.status())
             await app.sleep(LOOK_S)
+        line.clear()
 
     return voice
 

@@ -129,10 +129,14 @@ def _command(role: Role) -> list[str]:
 def _both(wanted: dict[Role, dict[str, str]]) -> NoReturn:
     """Run a process for each, until one ends or we are told to; then none is left."""
     children: dict[int, subprocess.Popen[bytes]] = {}
+    told = False
 
     def end(*_: object) -> None:
-        for child in children.values():
-            child.send_signal(signal.SIGTERM)
+        nonlocal told
+        if not told:  # The second signal would be one too many while they settle.
+            told = True
+            for child in children.values():
+                child.send_signal(signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
@@ -141,6 +145,8 @@ def _both(wanted: dict[Role, dict[str, str]]) -> NoReturn:
             _command(role), env={**variables, "LEDGER_PARENT": str(os.getpid())}
         )
         children[child.pid] = child
+        if told:
+            child.send_signal(signal.SIGTERM)  # It was not there yet when the others heard.
     code = 0
     while children:
         pid, status = os.wait()

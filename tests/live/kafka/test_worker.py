@@ -7,6 +7,8 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from ledger.log.kafka_place import Place
 from ledger.processors.app import GROUP
 from tests.live.kafka.chaos import url_of
@@ -20,6 +22,7 @@ from tests.live.kafka.workers import (
     late_door,
     members,
     metric,
+    running,
     working,
 )
 from tests.waiting import wait_for
@@ -111,6 +114,21 @@ def test_what_is_wrong_ends_it_before_it_reads(place: Place, tmp_path: Path) -> 
     assert members(place, GROUP) == []
 
 
+@pytest.mark.parametrize("module", ["app", "archiving"])
+def test_fausts_own_command_does_the_same(place: Place, tmp_path: Path, module: str) -> None:
+    """For whoever runs everything else with it."""
+    port = free_port()
+    with running(
+        tmp_path, "faust", "-A", f"ledger.processors.{module}", "worker", "--web-port", str(port),
+        LEDGER_KAFKA=url_of(place), LEDGER_ARCHIVE=str(tmp_path / "archive"),
+    ) as worker:  # fmt: skip
+        wait_for(lambda: health(port).get("partitions"), UP_S, what="partitions to be held")
+        wait_for(lambda: health(port).get("ok"), UP_S, what="it to be well")
+
+        assert worker.end() == 0
+    assert members(place, GROUP) == members(place, "archivists") == []
+
+
 def test_told_to_end_while_it_starts_it_ends(place: Place, tmp_path: Path) -> None:
     """Whoever stops what was started by mistake gets no complaint."""
     port = free_port()
@@ -141,8 +159,9 @@ def test_all_is_both_and_neither_outlives_the_other(place: Place, tmp_path: Path
     with working(place, tmp_path / "2", "all", "--archive", archive) as worker:
         worker.said("ledger judge: judging 0-3 of 4 partitions")
         worker.said("ledger archivist: archiving ")
+        os.killpg(worker.process.pid, signal.SIGINT)  # As Ctrl-C on a terminal does.
 
-        assert (worker.end(), worker.err) == (0, "")
+        assert (worker.ended(), worker.err) == (0, "")
     assert members(place, GROUP) == members(place, "archivists") == []
 
 

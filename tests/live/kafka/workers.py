@@ -27,14 +27,14 @@ UP_S = 120.0
 
 
 class Worker:
-    """A `ledger worker` that runs; what it prints is in `out` and `err`."""
+    """A process that runs; what it prints is in `out` and `err`."""
 
-    def __init__(self, url: str, folder: Path, *options: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *command: str, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._files = folder / "out", folder / "err"
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ledger.cli", "--log", url, "worker", *options],
+                [sys.executable, "-m", *command],
                 stdout=out, stderr=err, cwd=folder, env={**os.environ, **environment},
                 start_new_session=True,
             )  # fmt: skip
@@ -84,9 +84,17 @@ class Worker:
 def working(
     place: Place | str, folder: Path, *options: str, **environment: str
 ) -> Iterator[Worker]:
-    """A worker on this log, killed at the end with all it started, if it still runs."""
+    """`ledger worker` on this log, killed at the end with all it started, if it still runs."""
     url = place if isinstance(place, str) else url_of(place)
-    worker = Worker(url, folder, *options, **environment)
+    command = ("ledger.cli", "--log", url, "worker", *options)
+    with running(folder, *command, **environment) as worker:
+        yield worker
+
+
+@contextmanager
+def running(folder: Path, *command: str, **environment: str) -> Iterator[Worker]:
+    """`python -m command`, killed at the end with all it started, if it still runs."""
+    worker = Worker(folder, *command, **environment)
     try:
         yield worker
     finally:
