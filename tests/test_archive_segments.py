@@ -11,6 +11,7 @@ import pytest
 from ledger.archive.chain import Bounds, Link
 from ledger.archive.committer import Committer
 from ledger.archive.compact import ALL, compact
+from ledger.archive.errors import WORDS_MAX, short
 from ledger.archive.rows import SCHEMA, LogName
 from ledger.archive.segment import Segment
 from ledger.archive.table import Table
@@ -209,3 +210,13 @@ def test_verify_sees_tampering_where_positions_have_holes(
         (0, 14, 8, 6)
     ]
     assert kind in {problem.kind for problem in verify(tmp_path).problems}
+
+
+def test_somebody_elses_error_is_one_short_line_without_colours() -> None:
+    """Object stores draw trees in colour; logs and people want a sentence."""
+    drawn = OSError(
+        "\x1b[31m↳\x1b[0m error sending request\n  \x1b[1;31m↳\x1b[0m refused" + 999 * "x"
+    )
+
+    assert short(drawn).startswith("↳ error sending request ↳ refusedxxx")
+    assert len(short(drawn)) == WORDS_MAX

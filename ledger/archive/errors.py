@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from ledger.errors import LedgerError
 
 WORDS_MAX = 300
 """So many characters of somebody else's error are passed on."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def short(problem: BaseException) -> str:
-    """An error's words in one line of at most WORDS_MAX characters."""
-    text = " ".join(str(problem).split())
+    """An error's words in one line of at most WORDS_MAX characters, without colours."""
+    text = " ".join(_COLOUR.sub("", str(problem)).split())
     return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 3] + "..."
 
 
