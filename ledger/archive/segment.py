@@ -114,22 +114,24 @@ def _refuse_strangers(
 ) -> None:
     """Refuse events whose key belongs to another partition."""
     homes = {run: partition_of(run.encode(), partitions) for run in set(runs)}
-    if all(home == partition for home in homes.values()):
+    strange = {run for run, home in homes.items() if home != partition}
+    if not strange:
         return
-    reasons = known["refused"].to_pylist()
-    kinds = known["type"].to_pylist()
-    ours = [True] * len(runs)
-    for index, run in enumerate(runs):
-        if homes[run] != partition and kinds[index] not in (None, EXEMPT):
-            ours[index] = False
+    indices = [index for index, run in enumerate(runs) if run in strange]
+    kinds = known["type"].take(pa.array(indices)).to_pylist()
+    reasons: list[str | None] = [None] * len(runs)
+    for index, kind in zip(indices, kinds, strict=True):
+        if kind not in (None, EXEMPT):
+            run = runs[index]
             reasons[index] = (
                 f"partition: the key {run!r:.140} belongs to partition {homes[run]} of "
                 f"{partitions} (murmur2), not to {partition}"
             )
-    keep = pa.array(ours)
+    refused = pa.array(reasons, pa.string())
+    ours = pc.is_null(refused)
     for name in known.keys() - {"payload", "raw", "refused"}:
-        known[name] = pc.if_else(keep, known[name], None)
-    known["refused"] = pa.array(reasons, pa.string())
+        known[name] = pc.if_else(ours, known[name], None)
+    known["refused"] = pc.coalesce(refused, known["refused"])
 
 
 def _mark(
