@@ -18,6 +18,8 @@ from .partition import Partition
 
 LAG_MAX = 100_000
 """Events that a partition may be behind; at 20,000 events/s that is five seconds."""
+MARKS_MAX = 16
+"""So few at the end may be Kafka's own marks, where a publisher uses transactions."""
 STUCK_S = 30.0
 """A partition that is behind and folded nothing for so long makes no headway."""
 
@@ -105,7 +107,7 @@ class Health:
         if lag > self.lag_max:
             return [f"partition {partition.number} is {lag} events behind of {self.lag_max}"]
         silent_s = time.monotonic() - partition.fed_s
-        if lag and silent_s > STUCK_S:
+        if lag > MARKS_MAX and silent_s > STUCK_S:
             return [
                 f"partition {partition.number} is {lag} behind and stands still {silent_s:.0f} s"
             ]
