@@ -122,11 +122,12 @@ class Queue:
         until = time.monotonic() + self._wait_s
         while len(self) >= self._size_max:
             self.pump()  # Who comes too fast writes himself.
+            if len(self) < self._size_max:
+                break  # Writing may have taken longer than there was to wait.
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise QueueFull(len(self), self.problem)
-            if len(self) >= self._size_max:
-                time.sleep(min(0.02, left_s))
+            time.sleep(min(0.02, left_s))
         return True
 
     def _rouse(self) -> None:
