@@ -121,9 +121,10 @@ def _end(app: ArchivistApp, tp: TP) -> int | None:
     return app.monitor.tp_end_offsets.get(tp)
 
 
-async def _settle(app: ArchivistApp, offsets: dict[TP, int]) -> None:
+async def _settle(app: ArchivistApp, offsets: dict[TP, int]) -> bool:
     """Tell the group, for people who watch the lag; a rebalance may make it deaf."""
-    await app.consumer.settle(offsets)  # type: ignore[attr-defined]  # As above.
+    told: bool = await app.consumer.settle(offsets)  # type: ignore[attr-defined]  # As above.
+    return told
 
 
 def __getattr__(name: str) -> Any:

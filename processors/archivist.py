@@ -86,6 +86,7 @@ class Archivist:
         self._held: dict[TP, Segment] = {}
         self._assigned: set[TP] = set()
         self._archived: dict[TP, tuple[int, int]] = {}
+        self._untold: dict[TP, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing = asyncio.Lock()
         self._due, self._room = asyncio.Event(), asyncio.Event()
@@ -96,7 +97,7 @@ class Archivist:
         self.rows = self.commits = self.seeks = self.lost = 0
         self.commit_s = 0.0
         self.read_again: Callable[[TP], None] = lambda tp: None
-        self.settle: Callable[[dict[TP, int]], Awaitable[None]] | None = None
+        self.settle: Callable[[dict[TP, int]], Awaitable[bool]] | None = None
         self.end: Callable[[TP], int | None] = lambda tp: None
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
 
@@ -210,6 +211,7 @@ class Archivist:
             return
         if tp in self._assigned and tp not in self._held:
             self._archived[tp] = position, append_ms
+            self._untold[tp] = position
             self._held[tp] = Segment(log, tp.partition, position)
             self.read_again(tp)
 
@@ -237,6 +239,7 @@ class Archivist:
     def _drop(self, partitions: set[TP]) -> None:
         for tp in partitions & self._held.keys():
             del self._held[tp]
+            self._untold.pop(tp, None)
         self._room.set()
 
     # --- committing ---
@@ -276,6 +279,7 @@ class Archivist:
             self._held |= after
             self._room.set()
             if not chosen:
+                await self._tell()
                 return True
             assert self._committer is not None
             began_s, fine = time.monotonic(), True
@@ -285,24 +289,29 @@ class Archivist:
                 self._say(str(problem))
                 done, fine = [], False
             self.commit_s = time.monotonic() - began_s
-            offsets = self._settled(chosen, after, {id(one) for one in done})
-            if offsets and self.settle is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.settle(offsets), TELL_S)
+            self._settled(chosen, after, {id(one) for one in done})
+            await self._tell()
             return fine
 
-    def _settled(
-        self, chosen: dict[TP, Segment], after: dict[TP, Segment], done: set[int]
-    ) -> dict[TP, int]:
-        """Note what is archived now, and return it; start over where it was not us."""
+    async def _tell(self) -> None:
+        """Tell the group how far we are, again until it listens."""
+        if not self._untold or self.settle is None:
+            return
+        told = dict(self._untold)
+        with suppress(TimeoutError):
+            if await asyncio.wait_for(self.settle(told), TELL_S):
+                for tp in [tp for tp, at in told.items() if self._untold.get(tp) == at]:
+                    del self._untold[tp]
+
+    def _settled(self, chosen: dict[TP, Segment], after: dict[TP, Segment], done: set[int]) -> None:
+        """Note what is archived now; start over where it was not us."""
         self.commits += bool(done)
-        offsets: dict[TP, int] = {}
         again: set[TP] = set()
         for tp, segment in chosen.items():
             if id(segment) in done:
                 self.rows += len(segment.positions)
-                offsets[tp] = segment.next
                 if tp in self._held:
+                    self._untold[tp] = segment.next
                     self._archived[tp] = segment.next, segment.append_ms[-1]
             elif self._held.get(tp) is after[tp]:
                 self.lost += 1
@@ -310,7 +319,6 @@ class Archivist:
                 again.add(tp)
         if again:
             self._spawn(self._hold(again))
-        return offsets
 
     async def _last_commit(self, partitions: set[TP], within_s: float) -> None:
         work = asyncio.create_task(self._commit(partitions))

@@ -90,12 +90,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in assigned:
                 consumer.seek(tp, offset)
 
-    async def settle(self, offsets: dict[TP, int]) -> None:
-        """Commit these to the group, for people who watch it. It may have other worries."""
+    async def settle(self, offsets: dict[TP, int]) -> bool:
+        """Commit these to the group, for people who watch it; False where it does not listen."""
         consumer = self._ensure_consumer()
         ours = {tp: offsets[TP(*tp)] for tp in consumer.assignment() if TP(*tp) in offsets}
         with suppress(KafkaError):
             await consumer.commit(ours)
+            return True
+        return False
 
     def place(self, tp: TP) -> int | None:
         """The offset that is fetched next; None when nobody knows yet."""

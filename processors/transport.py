@@ -119,9 +119,10 @@ class Consumer(driver.Consumer):
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: a full queue makes the loop wait. Faust would not look again for a second."""
 
-    async def settle(self, offsets: dict[TP, int]) -> None:
-        """Tell the group how far its holder is, if it listens."""
-        await self._reading.call_thread(self._reading.settle, offsets)
+    async def settle(self, offsets: dict[TP, int]) -> bool:
+        """Tell the group how far its holder is; False where it does not listen."""
+        told: bool = await self._reading.call_thread(self._reading.settle, offsets)
+        return told
 
     # --- what Faust would do with offsets, and the holder does ---
 
