@@ -16,8 +16,8 @@ from ledger.cli.reference import commands
 from tests.cli.calling import ledger, process
 from tests.waiting import wait_for
 
-COMMANDS = """up demo import runs show findings refused tail kill pause resume sql query replay simulate
-policy schema archive topics worker docs""".split()
+COMMANDS = """up demo import runs show findings refused tail kill pause resume sql query replay
+simulate policy schema archive topics worker docs""".split()
 
 
 def test_every_command_is_there() -> None:
