@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from ledger.log.kafka_outbox import BATCH_BYTES
+from ledger.log.kafka_outbox import BATCH_BYTES, hear
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import Heard
@@ -119,6 +119,7 @@ class Checkpoints:
                 await asyncio.wait_for(producer.abort_transaction(), 1.0)
         with suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(producer.stop(), 2.0)
+        hear(producer)
 
     async def _send(self, batch: Any) -> None:
         batch.close()

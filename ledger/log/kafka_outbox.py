@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -56,6 +57,21 @@ def producer(place: Place) -> Any:
     )
 
 
+def hear(producer: Any) -> None:
+    """Hear why batches failed that nobody waits for any more; before a producer is let go.
+
+    aiokafka keeps a future a batch for whoever sends the next, and one a transaction. Unheard,
+    they complain when they are collected: at any time, in the middle of anything.
+    """
+    accumulator = producer._message_accumulator
+    futures = [producer._txn_manager._transaction_waiter]
+    for batch in (*accumulator._pending_batches, *chain(*accumulator._batches.values())):
+        futures += batch.future, batch._drain_waiter
+    for future in futures:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
+
+
 class Producers:
     """One producer for all that a judge's partitions write, and another where that one failed.
 
@@ -92,6 +108,7 @@ class Producers:
             del self._users[used]
             with suppress(Exception):
                 await asyncio.wait_for(used.stop(), STOP_S)
+            hear(used)
 
 
 class Outbox:

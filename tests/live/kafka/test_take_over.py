@@ -1,6 +1,7 @@
 """Who takes a partition over goes on exactly where it was left, and whoever had it is nobody."""
 
 import asyncio
+import gc
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ledger.core.codec import dump_run
 from ledger.judge.checkpoint import MARKER
 from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
-from ledger.log.kafka_outbox import producer
+from ledger.log.kafka_outbox import Letter, Outbox, OutboxFailed, Producers, producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_topics import TopicsWrong, apply, check
 from ledger.processors.marker import Marker
-from ledger.processors.partition import Partition
+from ledger.processors.partition import Partition, PartitionMemory
 from ledger.processors.takeover import LogBroken, take_over
 from tests.live.kafka.chaos import Workers
 from tests.live.kafka.traffic import Traffic
@@ -108,7 +109,9 @@ def test_what_was_said_without_a_checkpoint_is_not_decided_anew(place: Place) ->
     asyncio.run(story())
 
 
-def test_a_judge_that_was_replaced_can_say_nothing(place: Place) -> None:
+def test_a_judge_that_was_replaced_can_say_nothing(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     """A zombie: thawed after another took over, it folds, publishes, and nobody listens."""
 
     async def story() -> None:
@@ -130,6 +133,9 @@ def test_a_judge_that_was_replaced_can_say_nothing(place: Place) -> None:
         assert replace(ours, repeated=0, refused=set()) == replace(plain, refused=set())
 
     asyncio.run(story())
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_poisoned_checkpoint_is_folded_again(place: Place) -> None:
@@ -152,6 +158,49 @@ def test_a_poisoned_checkpoint_is_folded_again(place: Place) -> None:
             found = {run: dump_run(held) for run, held in restored.memory.state.runs.items()}
 
         assert found == true
+
+    asyncio.run(story())
+
+
+def test_tombstones_are_in_the_order_of_their_ends() -> None:
+    """At the limit the oldest is forgotten, by every judge the same one."""
+    memory = PartitionMemory(0)
+    memory.state.ended = {"began first": 50, "ended first": 30}
+    memory.place = {"began first": 9, "ended first": 4}
+
+    memory.sort_ended()
+
+    assert list(memory.state.ended) == ["ended first", "began first"]
+
+
+def test_partitions_of_one_judge_send_together(place: Place) -> None:
+    """One producer for all; who comes after a failure gets another, who had it may keep it."""
+
+    async def story() -> None:
+        producers = Producers(place)
+        first, second = await producers.take(), await producers.take()
+        await producers.give_back(first, failed=True)
+        third = await producers.take()
+
+        assert first is second
+        assert third is not first
+        box = Outbox(second, place.topic("verdicts"), 0)
+        box.put(Letter(b"run", b"still there"))
+        assert await box.mark() == 1
+        box.close()
+        await producers.give_back(second, failed=False)
+        await producers.give_back(third, failed=False)
+
+    asyncio.run(story())
+
+
+def test_where_no_broker_answers_nobody_takes_a_partition(place: Place) -> None:
+    """It is said as a box says it, so that a judge tries again."""
+    nowhere = replace(place, bootstrap="127.0.0.1:1")
+
+    async def story() -> None:
+        with pytest.raises(OutboxFailed):
+            await Producers(nowhere).take()
 
     asyncio.run(story())
 
