@@ -89,11 +89,14 @@ class Orders:
         covered = run.in_scope(order.scope, order.agent)
         # Counted before they are stopped: a task that is cancelled ends its calls.
         receipt = _receipt(run, order, covered)
+        # Whether there is anything to answer for, too: a task of another thread that is stopped
+        # may end the run at once, and the judge still waits for us.
+        ended = run.ended
         for agent in covered:
             stop(agent)
             if order.action == "kill":
                 give_back(agent, self._queue)
-        if order.action != "resume" and not run.ended:
+        if order.action != "resume" and not ended:
             self._queue.put(run.id, make, OrderReceipted, receipt)
 
 
