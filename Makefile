@@ -10,10 +10,10 @@ STAMP := .venv/.stamp
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint types lock clean
+.PHONY: help setup demo demo-kafka test bench lint types lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: $(STAMP) ## make .venv with everything in it; instant when nothing changed
 
@@ -32,6 +32,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup ## watch the ledger stop a fleet that runs away
 	@$(BIN)/ledger demo
+
+demo-kafka: setup ## the same on a real Apache Kafka; needs Java 17 and Maven, or LEDGER_KAFKA=kafka://host:9092
+	@$(BIN)/python infra/broker/demo.py
 
 test: lint types ## every check: style, types, tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

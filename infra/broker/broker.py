@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,25 +25,35 @@ HERE = Path(__file__).resolve().parent
 JARS = HERE / "target" / "lib"
 UP_WITHIN_S = 60.0
 POLL_S = 0.05
+JAVA_MIN = 17
 HEAP_MB = {1: 1024, 3: 512}
 
 
 class Missing(Exception):
-    """Java or Maven is not there; the message says what to install."""
+    """Java or Maven is not there, or the jars are not to be had; the message says what to do."""
 
 
 def jars() -> Path:
     """The folder of the broker's jars, fetched where it is not there. Raises Missing."""
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            raise Missing(f"a real broker needs {program}: install Java 17 and Maven")
+    if shutil.which("java") is None:
+        raise Missing("a real broker needs Java 17, and there is no `java` here: install it")
+    said = subprocess.run(["java", "-version"], check=False, capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < JAVA_MIN:
+        found = (said.splitlines() or ["nothing"])[0]
+        raise Missing(
+            f"a real broker needs Java {JAVA_MIN} or newer; `java -version` says: {found}"
+        )
     if not JARS.exists():
+        if shutil.which("mvn") is None:
+            raise Missing("a real broker needs Maven to fetch its jars, once: install `mvn`")
         made = JARS.with_name(f"lib-{os.getpid()}")
         fetch = [
             "mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies",
             f"-DoutputDirectory={made}", "-DincludeScope=runtime",
         ]  # fmt: skip
-        subprocess.run(fetch, check=True, stdout=sys.stderr)
+        if subprocess.run(fetch, check=False, stdout=sys.stderr).returncode:
+            raise Missing("Maven could not fetch the broker's jars; see what it says above")
         try:
             made.rename(JARS)
         except OSError:  # Another process was first; its folder is as good.

@@ -2,6 +2,8 @@
 
 What a newcomer would get wrong
     Everything shown is checked: what did not happen makes the demo fail, and say what.
+    With a log on Kafka it plays on those brokers, in topics of its own, which are removed: the
+    ledger that the URL names is not touched.
     Only the part "left alone" is a simulation, counted to its end. The other fleet is real
     processes with the real client on a real log; the model calls in it are scripted.
 """
@@ -32,10 +34,12 @@ from ledger.cli.output import (
     say,
     say_marked,
 )
+from ledger.cli.place import make, place
 from ledger.cli.text import count, cut, duration, money, plural
 
 if TYPE_CHECKING:
     from ledger.cli.story import Told
+    from ledger.demo.ground import Ground
     from ledger.demo.stage import Stage
     from ledger.simulate import SimulationReport
 
@@ -50,12 +54,15 @@ from agents group by depth order by depth"""
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog=example("ledger demo", "ledger demo --keep runaway", "ledger demo --json"))(
-        demo
-    )
+    app.command(
+        epilog=example(
+            "ledger demo", "ledger demo --keep runaway", "ledger --log kafka://127.0.0.1:9092 demo"
+        )
+    )(demo)
 
 
 def demo(
+    context: typer.Context,
     keep: Annotated[
         Path | None, typer.Option(help="Keep log and archive in this folder.", metavar="FOLDER")
     ] = None,
@@ -69,18 +76,24 @@ def demo(
     are refused, the whole tree is killed across processes, and what happened can be drawn, asked
     about and replayed. Scripted: no model is called, no money is spent. Takes about ten seconds,
     needs no network, leaves nothing behind. Exit 1 if anything that it shows did not happen.
+
+    With a log on Kafka it plays on its brokers, in topics of its own that are removed at the end;
+    a judge and an archivist are started for them. `make demo-kafka` starts a broker, too.
     """
+    where = place(context)
+    if where.kafka:
+        where.on_kafka()
     began_s = time.monotonic()
     with _folder(keep) as folder, contextlib.ExitStack() as muted:
         if as_json:
             muted.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        facts = _play(folder, kept=keep is not None)
+        facts, at = _play(folder, where.kafka, kept=keep is not None)
     checks = Checks(facts)
     if as_json:
         figures = {"seconds": round(time.monotonic() - began_s, 1), **facts.figures()}
         one_json({"scripted": True, "checks": checks.as_dicts(), **figures})
     else:
-        _end(checks, keep, facts, time.monotonic() - began_s)
+        _end(checks, at, time.monotonic() - began_s, kept=keep is not None)
     if checks.failed:
         raise typer.Exit(1)
 
@@ -98,15 +111,15 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _play(folder: Path, *, kept: bool) -> Facts:
-    """The whole story; raises DemoFailed where it cannot go on."""
+def _play(folder: Path, kafka: str, *, kept: bool) -> tuple[Facts, Ground]:
+    """The whole story, and where it played; raises DemoFailed where it cannot go on."""
     from ledger.demo.stage import Stage
     from ledger.simulate import simulate
 
     say_marked(("coordination-ledger demo", "bold"))
     say("Scripted after an incident that people really had (anthropics/claude-code #69332).")
     say("No model is called and no money is spent. The processes in part 2 are real.")
-    with Stage(folder) as stage:
+    with Stage(folder, kafka, keep=kept) as stage:
         stage.start_judge()
         alone = simulate(SCENARIO, SEED)
         _left_alone(alone)
@@ -116,7 +129,7 @@ def _play(folder: Path, *, kept: bool) -> Facts:
         facts.fleet_code = stage.exit_code
         facts.judge_code = stage.stop_judge()
         _look_back(stage, facts)
-    return facts
+    return facts, stage.ground
 
 
 # --- 1 -----------------------------------------------------------------------------------------
@@ -147,7 +160,7 @@ def _under_the_ledger(stage: Stage, facts: Facts, *, kept: bool) -> None:
 
     _title("2  The same fleet under the ledger", f"real processes, {SPEED} times as fast")
     where = "kept" if kept else "removed afterwards"
-    say_marked((f"  log {stage.path} ({where}), default policy", "dim"))
+    say_marked((f"  log {stage.ground.shown} ({where}), default policy", "dim"))
     stage.start_fleet()
     told = _Telling()
     for at_s, news in stage.watch():
@@ -227,11 +240,10 @@ def _look_back(stage: Stage, facts: Facts) -> None:
     from ledger.archive.verify import verify
     from ledger.cli.asking import catalog, rows_of
     from ledger.cli.drawing import head, tree, wrong
-    from ledger.cli.place import make
     from ledger.cli.replay import replay_run
     from ledger.cli.story import tell
 
-    where = make(str(stage.path), None, None)
+    where = make(stage.ground.url, stage.ground.archive, None)
     facts.verified = verify(where.archive).ok
     with catalog(where) as opened:
         told = tell(opened, stage.run)
@@ -302,7 +314,7 @@ def _bill(facts: Facts) -> None:
         say(f"  {alone.microdollars // facts.microdollars} times the money, had nobody looked.")
 
 
-def _end(checks: Checks, keep: Path | None, facts: Facts, took_s: float) -> None:
+def _end(checks: Checks, ground: Ground, took_s: float, *, kept: bool) -> None:
     say()
     for check in checks.failed:
         say_marked(("  FAILED  ", "bold red"), check.claim, f" ({check.found})")
@@ -313,13 +325,17 @@ def _end(checks: Checks, keep: Path | None, facts: Facts, took_s: float) -> None
     say_marked(
         ("✓ ", "green"), f"{len(checks.all)} claims checked, all true; {took_s:.0f} s; scripted."
     )
-    if keep is None:
+    fleet = "://" in ground.shown
+    if not kept:
         say("  ledger demo --keep FOLDER   keeps log and archive to look around in")
     else:
-        at = f"ledger --log {shlex.quote(str(keep / 'ledger.db'))}"
+        at = f"ledger --log {shlex.quote(ground.shown)}"
+        if fleet:
+            at += f" --archive {shlex.quote(ground.archive)}"
         for command in ("show last", "findings", "query fan_out_by_run", 'sql "from orders"'):
             say(f"  {at} {command}")
-    say('  import ledger; ledger.connect("ledger.db")   puts your own fleet under it')
+    where = "kafka://host:9092" if fleet else "ledger.db"
+    say(f'  import ledger; ledger.connect("{where}")   puts your own fleet under it')
 
 
 def _title(title: str, note: str) -> None:

@@ -18,14 +18,16 @@ from ledger.client.run_id import new_run_id
 from ledger.core.events import AgentStarted, Event, OrderReceipted
 from ledger.core.verdicts import Verdict
 from ledger.demo import fleet
+from ledger.demo.ground import FileGround, Ground, KafkaGround
 from ledger.errors import LedgerError
-from ledger.judge import judged
-from ledger.log.sqlite import SqliteLog
 
-JUDGE_WAIT_S = 30.0
-FLEET_WAIT_S = 45.0
+JUDGE_WAIT_S = 60.0
+FLEET_WAIT_S = 90.0
+QUIET_WAIT_S = 30.0
 READ_ROWS = 2_000
 POLL_S = 0.02
+KEPT = "LEDGER_KAFKA_"
+"""Variables that say how to get in, and go on to the processes of the demo."""
 
 
 class DemoFailed(LedgerError):
@@ -54,19 +56,23 @@ class Seen:
 
 
 class Stage:
-    """A log in `folder`, its judge, and the fleet; leaving it ends every process it started."""
+    """A log, its judge, and the fleet; leaving it ends every process it started.
 
-    def __init__(self, folder: Path) -> None:
+    The log is in `folder`, or in topics of its own on the brokers of the log `kafka`.
+    Raises what opening such a log raises.
+    """
+
+    def __init__(self, folder: Path, kafka: str = "", *, keep: bool = False) -> None:
         self.folder = folder
-        self.path = folder / "ledger.db"
+        self.ground: Ground = KafkaGround(folder, kafka) if kafka else FileGround(folder)
+        self._keep = keep
         self.run = new_run_id()
         self.seen = Seen()
-        self.began_s = 0.0
+        self.began_s = self._ended_s = 0.0
         self.exit_code: int | None = None
         self._judge: subprocess.Popen[bytes] | None = None
         self._fleet: subprocess.Popen[bytes] | None = None
         self._alive = -1
-        self.log = SqliteLog(self.path)
 
     def __enter__(self) -> Stage:
         return self
@@ -81,18 +87,18 @@ class Stage:
             os.killpg(self._fleet.pid, signal.SIGKILL)
         for started in (self._judge, self._fleet):
             if started is not None and started.poll() is None:
-                started.kill()
+                os.killpg(started.pid, signal.SIGKILL)
                 started.wait()
         if self._alive >= 0:
             os.close(self._alive)
-        self.log.close()
+        self.ground.close(keep=self._keep)
 
     # --- the judge ---
 
     def start_judge(self) -> None:
-        """Start `ledger up` in a process of its own."""
+        """Start `ledger up` in a process of its own: a judge and an archivist."""
         self._judge = subprocess.Popen(
-            [sys.executable, "-m", "ledger.cli", "--log", self.path, "up"],
+            [sys.executable, "-m", "ledger.cli", "up"], env=self._environment(),
             stdout=subprocess.DEVNULL, stderr=(self.folder / "judge.log").open("wb"),
             start_new_session=True,
         )  # fmt: skip
@@ -100,7 +106,7 @@ class Stage:
     def wait_for_judge(self) -> None:
         """Return once it judges. Raises DemoFailed."""
         until_s = time.monotonic() + JUDGE_WAIT_S
-        while not judged(self.log):
+        while not self.ground.ready():
             if self._judge is None or self._judge.poll() is not None:
                 raise DemoFailed(f"the judge ended at once: {self._judge_said()}")
             if time.monotonic() > until_s:
@@ -126,8 +132,7 @@ class Stage:
         self._alive, held = os.pipe()
         self.began_s = time.monotonic()
         environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("LEDGER_")},
-            "LEDGER_LOG": os.fspath(self.path),
+            **self._environment(),
             fleet.RUN: self.run,
             fleet.BEGAN: repr(self.began_s),
             fleet.ALIVE: str(held),
@@ -139,28 +144,38 @@ class Stage:
         )  # fmt: skip
         os.close(held)
 
+    def _environment(self) -> dict[str, str]:
+        """Ours, but for what names another ledger."""
+        ours = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(KEPT) or not name.startswith("LEDGER_")
+        }
+        return {**ours, "LEDGER_LOG": self.ground.url, "LEDGER_ARCHIVE": self.ground.archive}
+
     def watch(self) -> Iterator[tuple[float, Event | Verdict | None]]:
         """Every event and verdict of the run as it comes, with the seconds since the fleet began;
         None now and then when there is none. Ends with the last process of the fleet.
 
         Raises DemoFailed when the fleet does not end.
         """
-        offset = pos = 0
+        offset = pos = self.ground.first
+        part = self.ground.part(self.run)
         while True:
             over = self._gone(POLL_S)
-            for said in self.log.verdicts(pos, READ_ROWS, self.run):
+            for said in part.verdicts(pos, READ_ROWS, self.run):
                 pos = said.pos
                 verdict = wire.decode_verdict(said.value)
                 self._note_verdict(verdict)
                 yield time.monotonic() - self.began_s, verdict
-            for row in self.log.read(offset, READ_ROWS):
+            for row in part.read(offset, READ_ROWS):
                 offset = row.offset
                 event = wire.decode(row.value)
                 if row.run == self.run:
                     self._note(event)
                     yield time.monotonic() - self.began_s, event
             yield time.monotonic() - self.began_s, None
-            if over and self.log.judge().next_offset >= self.log.end():
+            if over and self._heard_out() and self.ground.settled():
                 break
             if time.monotonic() - self.began_s > FLEET_WAIT_S:
                 raise DemoFailed(f"the fleet still runs after {FLEET_WAIT_S:g} s{self._said()}")
@@ -184,6 +199,15 @@ class Stage:
             seen.order, seen.order_ms = order.order, verdict.at_ms
         if seen.order and seen.order in verdict.quiet:
             seen.quiet_ms = verdict.at_ms
+
+    def _heard_out(self) -> bool:
+        """Whether the order is quiet, or nobody will say so any more.
+
+        Whoever died without a receipt is waited for until its leases have run out.
+        """
+        ended_s = self._ended_s = self._ended_s or time.monotonic()
+        seen = self.seen
+        return not seen.order or bool(seen.quiet_ms) or time.monotonic() - ended_s > QUIET_WAIT_S
 
     def _gone(self, timeout_s: float) -> bool:
         """Whether every process of the fleet has ended: nobody holds the pipe open any more."""
