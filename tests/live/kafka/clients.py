@@ -27,9 +27,10 @@ PARTITIONS = 4
 ALL = 10**9
 
 
-def new_place(bootstrap: str) -> Place:
+def new_place(bootstrap: str, *, replication: int = 1) -> Place:
     """A log with four partitions and a name of its own."""
-    place = Place(bootstrap, f"test-{uuid.uuid4().hex[:12]}", partitions=PARTITIONS, replication=1)
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    place = Place(bootstrap, name, partitions=PARTITIONS, replication=replication)
     asyncio.run(apply(place))
     return place
 
