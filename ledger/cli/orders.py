@@ -181,8 +181,9 @@ def _give(log: AnyLog, event: OrderGiven, wait_s: float, *, silent: bool) -> Giv
             say(f"{event.action} of {_scope(event)} is in the log at offset {given.offset}")
         offset, until_s = given.offset, time.monotonic() + wait_s
         while True:
-            offset = _receipts(part, given, offset, silent)
+            # In this order: a receipt is in the log before the judge says that all are.
             verdict_pos = _verdicts(part, given, verdict_pos)
+            offset = _receipts(part, given, offset, silent)
             left_s = until_s - time.monotonic()
             if given.quiet or given.refused or left_s <= 0 or event.action == "resume":
                 return given
