@@ -27,6 +27,7 @@ EVENTS = """
 select "offset", append_ms, payload from events
 where run = $run and refused is null and payload is not null order by "offset"
 """
+PARTITION = 'select "partition" from events where run = $run limit 1'
 VERDICTS = 'select payload from verdicts where run = $run order by "offset"'
 POLICIES = """
 select "offset", append_ms, payload from events
@@ -125,7 +126,7 @@ class Told:
 
 def tell(opened: Catalog, run_id: str) -> Told:
     """The story of a run. Raises RunNotStarted, and what the catalog raises."""
-    state = State()
+    state = State(next((at for (at,) in rows_of(opened.sql(PARTITION, {"run": run_id}))), 0))
     for record in _records(opened, POLICIES, {}):
         apply_published(state, record, None)
     said = _verdicts(opened, run_id)
