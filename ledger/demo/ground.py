@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -38,6 +39,8 @@ class Ground(Protocol):
     url: str
     shown: str
     archive: str
+    variables: dict[str, str]
+    """More for whoever judges."""
     first: int
     """Before the first offset, and before the first position of a verdict."""
 
@@ -64,6 +67,7 @@ class FileGround:
 
         self.url = self.shown = os.fspath(folder / "ledger.db")
         self.archive = f"{self.url}-archive"
+        self.variables: dict[str, str] = {}
         self._log = SqliteLog(self.url)
 
     def part(self, run: str) -> Part:
@@ -99,6 +103,9 @@ class KafkaGround:
 
         self.url = asyncio.run(make(url, NAME))
         self.archive = os.fspath(folder / "archive")
+        self._temporary = folder / "tmp"  # Workers keep a folder there.
+        self._temporary.mkdir()
+        self.variables = {"TMPDIR": os.fspath(self._temporary)}
         try:
             self._log = KafkaLog(self.url)
         except BaseException:
@@ -129,6 +136,7 @@ class KafkaGround:
     def close(self, *, keep: bool) -> None:
         """Remove the topics."""
         self._log.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         if not keep:
             self._remove()
 

@@ -98,7 +98,8 @@ class Stage:
     def start_judge(self) -> None:
         """Start `ledger up` in a process of its own: a judge and an archivist."""
         self._judge = subprocess.Popen(
-            [sys.executable, "-m", "ledger.cli", "up"], env=self._environment(),
+            [sys.executable, "-m", "ledger.cli", "up"],
+            env={**self._environment(), **self.ground.variables},
             stdout=subprocess.DEVNULL, stderr=(self.folder / "judge.log").open("wb"),
             start_new_session=True,
         )  # fmt: skip
