@@ -108,16 +108,15 @@ class KafkaGround:
         self.variables = {"TMPDIR": os.fspath(self._temporary)}
         try:
             self._log = KafkaLog(self.url)
+            # Something to judge in every partition: who has judged it is ready for all of them.
+            digest, text = DEFAULT.digest, DEFAULT.text
+            value = wire.encode(PolicyRecorded(run="policy", digest=digest, text=text))
+            self._log.record_policy(digest, text, run="policy", value=value)
         except BaseException:
             self._remove()
             raise
         self.shown = self._log.path
         self._look = self._log.look()
-        # Something to judge in every partition: who has judged it is ready for all of them.
-        event = PolicyRecorded(run="policy", digest=DEFAULT.digest, text=DEFAULT.text)
-        self._log.record_policy(
-            DEFAULT.digest, DEFAULT.text, run="policy", value=wire.encode(event)
-        )
 
     def part(self, run: str) -> Part:
         """The partition that the run's key belongs to."""
