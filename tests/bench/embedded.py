@@ -1,9 +1,10 @@
-"""A machine at full load, whole: clients record as fast as they can, all is judged and archived.
+"""A machine at full load, whole: agents act as fast as they can, all is judged and archived.
 
-Four processes record through the real client; `ledger up` judges them, archives in a process of
-its own and trims. `embedded_events_per_s` counts until the last event is judged. This process
-asks for admission meanwhile. So two cores serve seven processes; `embedded_unarchived_events_per_s`
-is the same without the archive. The disk is the one of the temporary folder (TMPDIR).
+Four processes make tool calls and model calls of known cost through the real client; `ledger up`
+judges them, archives in a process of its own and trims. `embedded_events_per_s` counts until the
+last event is judged. This process asks for admission meanwhile. So two cores serve seven
+processes; `embedded_unarchived_events_per_s` is the same without the archive. The disk is the one
+of the temporary folder (TMPDIR).
 """
 
 from __future__ import annotations
@@ -21,23 +22,22 @@ from statistics import median
 from typing import Any
 
 import ledger
-from ledger.core import events as e
-from ledger.core.policy import Policy
+from ledger.core.policy import Leases, Unreachable
 from ledger.log.sqlite import SqliteLog
+from tests.bench.core import WIDE as ROOMY
 
 Figure = dict[str, Any]
 
 CLIENTS = 4
 SECONDS = 6.0
 ASK_EVERY_S = 0.02
-WIDE = Policy.model_validate(
-    {
-        "name": "wide",
-        "run": {"agents_max": 10**6},
-        "agent": {"children_max": 10**6},
-        "unreachable": {"wait_ms": 60_000},
+WIDE = ROOMY.model_copy(
+    update={
+        "unreachable": Unreachable(wait_ms=60_000),
+        "lease": Leases(tool_calls=8_192, model_calls=8_192, tokens=10**9, microdollars=10**9),
     }
 )
+"""Wide leases: agents that act every 20 µs are not held up by asking 1,000 times a second."""
 _pause = threading.Event().wait
 
 
@@ -135,12 +135,15 @@ def _client(path: str) -> Iterator[subprocess.Popen[str]]:
 def record(path: str) -> None:
     """What each client process does."""
     with ledger.connect(path, policy=WIDE, judge="none") as led, led.run("flood") as run:
-        event = e.OutputProduced(run=run.id, agent="lead", output="o", result_fp=5)
         led.flush()
         print("ready", flush=True)
         sys.stdin.readline()
         until_s = time.monotonic() + SECONDS
+        number = 0
         while time.monotonic() < until_s:
-            for _ in range(100):
-                led.record(event)
+            number += 1
+            with run.tool_call("search", {"q": number}) as call:
+                call.result(number)
+            with run.model_call("gpt-5", tokens_estimate=2_000) as asked:
+                asked.usage(input_tokens=900, output_tokens=100, cost_microdollars=2_125)
         led.flush(600)
