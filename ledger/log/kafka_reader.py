@@ -7,6 +7,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class Reader:
         except BaseException:
             await self._consumer.stop()
             raise
+        # aiokafka's own tasks must have begun: ended before, they cancel whoever ends them.
+        await asyncio.sleep(0)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,7 +12,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ledger.core.codec import dump_run
+from ledger.core.lifecycle import FOLD_VERSION
 from ledger.judge.checkpoint import MARKER
+from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
 from ledger.log.kafka_outbox import Letter, Outbox, OutboxFailed, Producers, producer
 from ledger.log.kafka_place import Place
@@ -30,14 +32,14 @@ GROUP = "judges"
 
 
 async def fill(place: Place, traffic: Traffic, batches: int) -> None:
-    """Write batches of events to partition 0."""
+    """Write batches of events to the traffic's partition."""
     sender = producer(place)
     await sender.start()
     for _ in range(batches):
         batch = sender.create_batch()
         for key, value in traffic.batch():
             batch.append(timestamp=None, key=key, value=value)
-        sent = await sender.send_batch(batch, place.topic("events"), partition=0)
+        sent = await sender.send_batch(batch, place.topic("events"), partition=traffic.partition)
         traffic.wrote((await sent).offset)
     await sender.stop()
 
@@ -136,6 +138,31 @@ def test_a_judge_that_was_replaced_can_say_nothing(
     gc.collect()
 
     assert "never retrieved" not in caplog.text
+
+
+def test_where_a_higher_version_has_judged_a_lower_one_does_not(place: Place) -> None:
+    """It says so, and is not cancelled: a task that just ends leaves the partition to nobody."""
+
+    async def story() -> None:
+        higher = Checkpoints(place, GROUP, 0)
+        await higher.open()
+        await higher.write({MARKER: Marker(version=FOLD_VERSION + 1).row()})
+        await higher.commit(0)
+        await higher.close()
+        with pytest.raises(JudgeTooOld, match=f"deciding version {FOLD_VERSION + 1} has judged"):
+            async with judge(place):
+                pass
+
+    asyncio.run(story())
+
+
+def test_a_reader_may_end_at_once(place: Place) -> None:
+    async def story() -> str:
+        async with Reader(place):
+            pass
+        return "not cancelled"
+
+    assert asyncio.run(story()) == "not cancelled"
 
 
 def test_a_poisoned_checkpoint_is_folded_again(place: Place) -> None:

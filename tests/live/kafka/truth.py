@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from ledger.core.codec import dump_run
 from ledger.core.events import PolicyRecorded, Record
-from ledger.core.fold import fold
+from ledger.core.fold import apply_published, fold
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
 from ledger.judge.checkpoint import MARKER, POLICY
@@ -29,8 +29,14 @@ class Truth:
     refused: set[int] = field(default_factory=set)
 
 
-async def folded(place: Place, partition: int, partitions: int, end: int) -> Truth:
-    """By folding the events topic up to `end` with nothing but the core."""
+async def folded(
+    place: Place, partition: int, partitions: int, end: int,
+    said: dict[int, Verdict] | None = None,
+) -> Truth:  # fmt: skip
+    """By folding the events topic up to `end` with nothing but the core.
+
+    With `said`, the verdicts by offset, nothing is decided: what was said is applied.
+    """
     truth, state = Truth(end), State(partition)
     topic = place.topic("events")
     async with Reader(place) as reader:
@@ -46,7 +52,12 @@ async def folded(place: Place, partition: int, partitions: int, end: int) -> Tru
                 except UnreadableEvent:
                     truth.refused.add(record.offset)
                     continue
-                verdict = fold(state, Record(record.offset, record.timestamp, event))
+                row = Record(record.offset, record.timestamp, event)
+                if said is None:
+                    verdict = fold(state, row)
+                else:
+                    verdict = said.get(record.offset)
+                    apply_published(state, row, verdict)
                 if verdict is not None:
                     truth.verdicts[record.offset] = verdict
     truth.runs = {run: dump_run(held) for run, held in state.runs.items()}
