@@ -23,7 +23,7 @@ from tests.house import ROOT
 
 DOCS = ROOT / "ledger/docs"
 README = ROOT / "README.md"
-HAND_WRITTEN = {"design", "guarantees", "client", "contributing"}
+HAND_WRITTEN = {"design", "guarantees", "client", "fleet", "contributing"}
 REWRITE = "write it anew: `ledger docs --write ledger/docs`"
 
 
