@@ -1,0 +1,64 @@
+"""How long a kill takes on Kafka when things are worst: from the order to the refusal elsewhere.
+
+`kafka_kill_loaded_ms`: a fleet writes `LOAD_PER_S` events beside it. `kafka_kill_backlog_ms`:
+`LEDGER_BENCH_KILL_BACKLOG` events (a million) stand unjudged in the partitions, and a judge works
+them off. `kafka_kill_backlog_no_judge_ms`: the same, and nobody judges. Broker, judge, fleet and
+both clients share this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger.log.kafka_place import Place
+from tests.bench.client import KILLS, Figure
+from tests.bench.kafka_client import _kills, _ledger, _log
+from tests.live.kafka.broker import running
+from tests.live.kafka.chaos import url_of
+from tests.live.kafka.clients import judging
+from tests.live.kafka.load import shares, write
+from tests.wheel import ROOT
+
+LOAD_PER_S = 10_000
+LOAD_S = KILLS
+BACKLOG = int(os.environ.get("LEDGER_BENCH_KILL_BACKLOG", "1000000"))
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure of this module."""
+    with running() as broker, tempfile.TemporaryDirectory() as folder:
+        place = _log(broker.bootstrap, "loaded")
+        with judging(place, Path(folder)), _loaded(place), _ledger(place) as led:
+            yield from _kills(led, "_loaded", "_idle")
+        place = _log(broker.bootstrap, "backlog")
+        asyncio.run(write(place, shares(place, events=BACKLOG, count=1_000), every_s=0))
+        with _ledger(place) as led:
+            yield from _kills(led, "_backlog_no_judge", "_idle")
+        with judging(place, Path(folder)), _ledger(place) as led:
+            yield from _kills(led, "_backlog", "_idle")
+
+
+@contextlib.contextmanager
+def _loaded(place: Place) -> Iterator[None]:
+    """While a fleet writes."""
+    command = [sys.executable, "-m", "tests.live.kafka.load", url_of(place), str(LOAD_S)]
+    with subprocess.Popen(
+        [*command, str(LOAD_PER_S)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    ) as load:  # fmt: skip
+        assert load.stdin is not None
+        assert load.stdout is not None
+        try:
+            load.stdout.readline()
+            load.stdin.write("go\n")
+            load.stdin.flush()
+            yield
+        finally:
+            load.kill()
