@@ -11,13 +11,16 @@ from ledger.log.kafka_topics import apply
 from tests.live.kafka.broker import Broker, running
 
 PARTITIONS = 4
+LONG = {"test_chaos", "test_brokers", "test_upgrade", "test_kill_worst"}
+"""Files that take minutes: they run beside all the others, with a broker of their own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs them all: they share a broker."""
+    """One worker runs the short ones, one the long ones: each has one broker for all of them."""
     for item in items:
         if "live/kafka" in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+            group = "kafka-long" if item.path.stem in LONG else "kafka"
+            item.add_marker(pytest.mark.xdist_group(group))
             item.add_marker(pytest.mark.live)
 
 
