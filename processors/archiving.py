@@ -10,55 +10,34 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from typing import Any
 
-import faust
 from faust.types import TP
-from yarl import URL
 
-from ledger.errors import LedgerError
-from ledger.judge.__main__ import calm_collector
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_place import place as place_of
-from ledger.log.kafka_topics import check
 from ledger.topics import wanted
-from ledger.wire import reader
 
-from .app import DEFAULT_URL, DEFAULT_WEB_BIND, SESSION_S, _access, _settings
 from .archivist import COMMIT_S, Archivist
 from .archivist_health import ArchivistHealth
+from .base import DEFAULT_WEB_BIND, WorkerApp, make, place_from
 from .pages import add_pages
-from .transport import Transport
 
 GROUP = "archivists"
 DEFAULT_ARCHIVE = "ledger-archive"
 
 
-class ArchivistApp(faust.App):
-    """A Faust app that looks at the topics, and opens the archive, before it reads a topic."""
+class ArchivistApp(WorkerApp):
+    """A worker that archives; it opens the archive before it reads a topic."""
 
-    place: Place
+    role = "archivist"
     archivist: Archivist
     health: ArchivistHealth
 
-    async def on_first_start(self) -> None:
-        """Stop here, with a sentence and no traceback, where a person has to do something."""
-        try:
-            await check(self.place)
-            await self.archivist.open()
-        except LedgerError as problem:
-            self.give_up(problem)
-        reader()
-        calm_collector()
-        await super().on_first_start()
-
-    def give_up(self, problem: LedgerError) -> None:
-        """End the worker: only a person can help."""
-        print(f"ledger archivist: {problem}", file=sys.stderr, flush=True)
-        sys.stderr.flush()
-        os._exit(1)
+    async def prepare(self) -> None:
+        """The topics are as they must be, and the archive is open. Raises LedgerError."""
+        await super().prepare()
+        await self.archivist.open()
 
 
 def create_archivist_app(
@@ -78,42 +57,23 @@ def create_archivist_app(
     `storage_options`. Its archivist, with all counters, is `app.archivist`. Without `web_port`
     there is no web server. Raises BadPlace where the URL is none.
     """
-    if not isinstance(place, Place):
-        place = place_of(place or os.environ.get("LEDGER_KAFKA", DEFAULT_URL))
+    place = place_from(place)
     archive = archive or os.environ.get("LEDGER_ARCHIVE") or DEFAULT_ARCHIVE
     group = group or os.environ.get("LEDGER_ARCHIVE_GROUP") or GROUP
-    session_s = session_s or float(os.environ.get("LEDGER_SESSION_S") or SESSION_S)
     every_s = commit_every_s or float(os.environ.get("LEDGER_ARCHIVE_COMMIT_S") or COMMIT_S)
     topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
-    brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
-    name = f"{place.prefix}-{group}"
-    settings = _settings(name, session_s, web_port, web_bind)
-    app = ArchivistApp(name, broker=brokers, **settings, **_access(place))
-    app.place = place
+    app = make(
+        ArchivistApp, place, group, session_s=session_s, web_port=web_port, web_bind=web_bind
+    )
     app.archivist = archivist = Archivist(
         place, archive, topics, storage_options=storage_options, commit_every_s=every_s
     )
-    archivist.give_up = app.give_up
-    archivist.read_again = partial(_read_again, app)
     archivist.end = partial(_end, app)
     archivist.settle = partial(_settle, app)
     app.health = ArchivistHealth(archivist)
     add_pages(app, app.health.report, app.health.collect)
-    transport = Transport(brokers, app)
-    transport.holder = archivist
-    app.transport = transport
-    topic = app.topic(*archivist.logs, key_type=bytes, value_type=bytes, value_serializer="raw")
-
-    async def archive_chunks(chunks: Any) -> None:
-        async for event in chunks.events():
-            await archivist.take(event.message.tp, event.value)
-
-    app.agent(topic, name=f"{name}-agent")(archive_chunks)
+    app.feed(archivist, archivist.take, *archivist.logs)
     return app
-
-
-def _read_again(app: ArchivistApp, tp: TP) -> None:
-    app.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
 
 
 def _end(app: ArchivistApp, tp: TP) -> int | None:
@@ -123,7 +83,7 @@ def _end(app: ArchivistApp, tp: TP) -> int | None:
 
 async def _settle(app: ArchivistApp, offsets: dict[TP, int]) -> bool:
     """Tell the group, for people who watch the lag; a rebalance may make it deaf."""
-    told: bool = await app.consumer.settle(offsets)  # type: ignore[attr-defined]  # As above.
+    told: bool = await app.consumer.settle(offsets)  # type: ignore[attr-defined]  # It is made late, and is ours.
     return told
 
 

@@ -26,7 +26,8 @@ from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place, place
 from ledger.log.kafka_topics import KafkaUnreachable, check
 
-from .app import DEFAULT_WEB_BIND, create_app
+from .app import create_app
+from .base import DEFAULT_WEB_BIND
 
 WAIT_S = 60.0
 """How long a broker is waited for that is not there yet."""

@@ -30,7 +30,7 @@ from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_topics import apply
 from ledger.log.kafka_verdicts import ANNOUNCED
-from ledger.processors.app import SESSION_S
+from ledger.processors.base import SESSION_S
 from ledger.processors.partition import Partition, Shared
 from ledger.processors.takeover import take_over
 from ledger.wire import decode_verdict, encode

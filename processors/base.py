@@ -1,0 +1,159 @@
+"""What the Faust apps of judges and archivists share: looking first, settings, the feed.
+
+What a newcomer would get wrong
+    Faust has the worker, the group, the assignment, the agent, the web server. State, offsets
+    and checkpoints are the holder's (`judge.py`, `archivist.py`), because Faust's can neither be
+    fenced nor keep up (PROTOCOLS 5).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import faust
+from faust.types import TP
+from yarl import URL
+
+from ledger.errors import LedgerError
+from ledger.judge.__main__ import calm_collector
+from ledger.log.kafka_place import Place
+from ledger.log.kafka_place import place as place_of
+from ledger.log.kafka_topics import check
+from ledger.wire import reader
+
+from .holder import Chunk
+from .transport import Transport
+
+DEFAULT_URL = "kafka://127.0.0.1:9092"
+SESSION_S = 6.0
+"""A worker that was silent so long is dead to the group. Brokers allow no less by default
+(`group.min.session.timeout.ms`)."""
+REQUEST_S = 90.0
+"""Faust wants no session longer than a request."""
+DEFAULT_WEB_PORT = 6066
+DEFAULT_WEB_BIND = "127.0.0.1"
+"""Nobody beyond this machine, unless somebody says so."""
+CHUNK_RECORDS = 2_000
+CHUNKS_WAITING = 2
+
+App = TypeVar("App", bound="WorkerApp")
+
+
+class WorkerApp(faust.App):
+    """A Faust app that looks at the topics before it reads one. `role` is what it calls itself."""
+
+    role: str
+    place: Place
+    kafka_group: str
+    kafka_brokers: list[URL]
+
+    async def prepare(self) -> None:
+        """Whatever must be right before a topic is read. Raises LedgerError."""
+        await check(self.place)
+
+    async def on_first_start(self) -> None:
+        """Stop here, with a sentence and no traceback, where a person has to do something."""
+        try:
+            await self.prepare()
+        except LedgerError as problem:
+            self.give_up(problem)
+        reader()
+        calm_collector()
+        await super().on_first_start()
+
+    def give_up(self, problem: LedgerError) -> None:
+        """End the worker: only a person can help."""
+        print(f"ledger {self.role}: {problem}", file=sys.stderr, flush=True)
+        sys.stderr.flush()
+        os._exit(1)
+
+    def feed(
+        self, holder: Any, take: Callable[[TP, Chunk], Awaitable[object]], *topics: str
+    ) -> None:
+        """Give every chunk of the topics to `take`, from where `holder` wants to go on."""
+        holder.give_up, holder.read_again = self.give_up, self._read_again
+        transport = Transport(self.kafka_brokers, self)
+        transport.holder = holder
+        self.transport = transport
+        topic = self.topic(*topics, key_type=bytes, value_type=bytes, value_serializer="raw")
+
+        async def work(chunks: Any) -> None:
+            async for event in chunks.events():
+                await take(event.message.tp, event.value)
+
+        self.agent(topic, name=f"{self.kafka_group}-agent")(work)
+
+    def _read_again(self, tp: TP) -> None:
+        self.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
+
+
+def place_from(place: Place | str | None) -> Place:
+    """`place`, or what its URL (default LEDGER_KAFKA) names. Raises BadPlace."""
+    if isinstance(place, Place):
+        return place
+    return place_of(place or os.environ.get("LEDGER_KAFKA", DEFAULT_URL))
+
+
+def make(
+    kind: type[App],
+    place: Place,
+    group: str,
+    *,
+    session_s: float | None,
+    web_port: int,
+    web_bind: str,
+) -> App:
+    """An app of this kind for the group `<prefix>-<group>`; without `web_port` no web server."""
+    name = f"{place.prefix}-{group}"
+    session_s = session_s or float(os.environ.get("LEDGER_SESSION_S") or SESSION_S)
+    brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
+    settings = _settings(name, session_s, web_port, web_bind)
+    app = kind(name, broker=brokers, **settings, **_access(place))
+    app.place, app.kafka_group, app.kafka_brokers = place, name, brokers
+    return app
+
+
+def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
+    return {
+        "store": "memory://",
+        "datadir": Path(tempfile.gettempdir(), f"{name}-faust"),
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        "web_enabled": bool(web_port),
+        "web_port": web_port or DEFAULT_WEB_PORT,
+        "web_bind": web_bind,
+        "web_router_enabled": False,
+        "web_tables_enabled": False,
+        "value_serializer": "raw",
+        "stream_wait_empty": False,
+        "stream_buffer_maxsize": CHUNKS_WAITING,
+        "broker_max_poll_records": CHUNK_RECORDS,
+        "broker_session_timeout": session_s,
+        "broker_request_timeout": max(REQUEST_S, 2 * session_s),
+        "broker_rebalance_timeout": session_s + 2,
+        "broker_heartbeat_interval": session_s / 6,
+        "consumer_max_fetch_size": 2**20,
+    }
+
+
+def _access(place: Place) -> dict[str, Any]:
+    """The way in, in Faust's words."""
+    given = place.security
+    context = given.get("ssl_context")
+    if "sasl_mechanism" in given:
+        credentials: Any = faust.SASLCredentials(
+            mechanism=given["sasl_mechanism"],
+            username=given["sasl_plain_username"],
+            password=given["sasl_plain_password"],
+            ssl_context=context,
+        )
+    elif context is not None:
+        credentials = faust.SSLCredentials(context)
+    else:
+        return {}
+    return {"broker_credentials": credentials}
