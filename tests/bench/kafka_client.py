@@ -19,7 +19,7 @@ import ledger
 from ledger.core import events as e
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_topics import apply
-from tests.bench.client import BURST, WIDE, Figure, _pause, _spread, _until_killed
+from tests.bench.client import BURST, KILLS, WIDE, Figure, _busy, _pause, _spread, _until_killed
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import url_of
 from tests.live.kafka.clients import judging, process
@@ -27,7 +27,7 @@ from tests.live.kafka.clients import judging, process
 ACTS = 4_000
 EVENTS = 200_000
 SPAWNS = 300
-KILLS = 60
+IDLE, BUSY = f"{__name__}._idle", f"{_busy.__module__}.{_busy.__name__}"
 
 
 def figures() -> Iterator[Figure]:
@@ -36,13 +36,13 @@ def figures() -> Iterator[Figure]:
         with _ledger(_log(broker.bootstrap, "quiet")) as led:
             yield from _records(led)
             yield _passed_on(led)
-            yield from _kills(led, "_no_judge_idle", "_idle")
-            yield from _kills(led, "_no_judge_busy", "_busy")
+            yield from _kills(led, "_no_judge_idle", IDLE)
+            yield from _kills(led, "_no_judge_busy", BUSY)
         place = _log(broker.bootstrap, "judged")
         with judging(place, Path(folder)), _ledger(place) as led:
             _warm(led)
             yield from _round_trips(led)
-            yield from _kills(led, "_idle", "_idle")
+            yield from _kills(led, "_idle", IDLE)
 
 
 def _log(bootstrap: str, name: str) -> Place:
@@ -124,7 +124,7 @@ def _round_trips(led: ledger.Ledger) -> Iterator[Figure]:
 
 def _kills(led: ledger.Ledger, name: str, function: str) -> Iterator[Figure]:
     times = []
-    with led.run("r") as run, process(f"{__name__}.{function}", led.path, who=run) as busy:
+    with led.run("r") as run, process(function, led.path, who=run) as busy:
         assert busy.stdout is not None
         busy.stdout.readline()
         for number in range(KILLS):
@@ -142,17 +142,6 @@ def _idle(path: str) -> None:
     def work(agent: ledger.Agent) -> None:
         while True:
             _pause(0.001)
-            agent.check()
-
-    _until_killed(path, work)
-
-
-def _busy(path: str) -> None:
-    """Compute for ever, looking at the ledger every 0.1 ms."""
-
-    def work(agent: ledger.Agent) -> None:
-        while True:
-            sum(range(5_000))
             agent.check()
 
     _until_killed(path, work)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ledger.log.kafka_place import Place
 from tests.bench.client import KILLS, Figure
-from tests.bench.kafka_client import _kills, _ledger, _log
+from tests.bench.kafka_client import IDLE, _kills, _ledger, _log
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import url_of
 from tests.live.kafka.clients import judging
@@ -36,13 +36,13 @@ def figures() -> Iterator[Figure]:
     with running() as broker, tempfile.TemporaryDirectory() as folder:
         place = _log(broker.bootstrap, "loaded")
         with judging(place, Path(folder)), _loaded(place), _ledger(place) as led:
-            yield from _kills(led, "_loaded", "_idle")
+            yield from _kills(led, "_loaded", IDLE)
         place = _log(broker.bootstrap, "backlog")
         asyncio.run(write(place, shares(place, events=BACKLOG, count=1_000), every_s=0))
         with _ledger(place) as led:
-            yield from _kills(led, "_backlog_no_judge", "_idle")
+            yield from _kills(led, "_backlog_no_judge", IDLE)
         with judging(place, Path(folder)), _ledger(place) as led:
-            yield from _kills(led, "_backlog", "_idle")
+            yield from _kills(led, "_backlog", IDLE)
 
 
 @contextlib.contextmanager

@@ -8,11 +8,7 @@ record of each topic exactly once.
 import argparse
 import asyncio
 import random
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 from ledger.archive.table import Table
@@ -20,32 +16,18 @@ from ledger.log.kafka_place import Place
 from ledger.log.kafka_topics import apply
 from tests.live.kafka.archived import archivists, caught_up, compare
 from tests.live.kafka.broker import running
-from tests.live.kafka.chaos import torment, url_of
-from tests.wheel import ROOT
+from tests.live.kafka.chaos import torment_for, writing
 
 EVENTS_PER_S = 3_000
 
 
 def chaos(place: Place, seconds: float, seed: int, folder: Path) -> dict[str, int]:
     """Let it happen for `seconds`; counts of what was done. AssertionError on a difference."""
-    chance = random.Random(seed)
     where = folder / "archive"
-    counts: dict[str, int] = {}
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.live.kafka.traffic", url_of(place), str(seconds),
-         str(EVENTS_PER_S), str(seed)],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    writer = writing(place, seconds, EVENTS_PER_S, seed)
     try:
         with archivists(place, folder, where) as workers:
-            workers.start()
-            workers.start()
-            pause = threading.Event()
-            until_s = time.monotonic() + seconds
-            while time.monotonic() < until_s:
-                pause.wait(chance.uniform(1, 5))
-                what = torment(workers, chance)
-                counts[what] = counts.get(what, 0) + 1
+            counts = torment_for(seconds, workers, random.Random(seed), between_s=(1, 5))
             counts["written"] = int(writer.communicate(timeout=120)[0])
             for number in sorted(workers.frozen):
                 workers.thaw(number)

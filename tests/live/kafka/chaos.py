@@ -141,25 +141,37 @@ def torment(workers: Workers, chance: random.Random) -> str:
     return what
 
 
-def chaos(place: Place, seconds: float, seed: int, folder: Path) -> dict[str, object]:
-    """Let it happen for `seconds`; counts of what was done. AssertionError on a difference."""
-    chance = random.Random(seed)
-    workers = Workers(place, folder)
-    counts: dict[str, object] = {}
-    writer = subprocess.Popen(
+def torment_for(
+    seconds: float, workers: Workers, chance: random.Random, *, between_s: tuple[float, float]
+) -> dict[str, int]:
+    """Start two workers, and torment them; how often each thing was done."""
+    counts: dict[str, int] = {}
+    workers.start()
+    workers.start()
+    pause = threading.Event()
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        pause.wait(chance.uniform(*between_s))
+        what = torment(workers, chance)
+        counts[what] = counts.get(what, 0) + 1
+    return counts
+
+
+def writing(place: Place, seconds: float, events_per_s: int, seed: int) -> subprocess.Popen[str]:
+    """A fleet that writes for so long, and then prints how many events it wrote."""
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.live.kafka.traffic", url_of(place), str(seconds),
-         str(EVENTS_PER_S), str(seed)],
+         str(events_per_s), str(seed)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def chaos(place: Place, seconds: float, seed: int, folder: Path) -> dict[str, int]:
+    """Let it happen for `seconds`; counts of what was done. AssertionError on a difference."""
+    workers = Workers(place, folder)
+    writer = writing(place, seconds, EVENTS_PER_S, seed)
     try:
-        workers.start()
-        workers.start()
-        pause = threading.Event()
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
-            pause.wait(chance.uniform(2, 6))
-            what = torment(workers, chance)
-            counts[what] = int(str(counts.get(what, 0))) + 1
+        counts = torment_for(seconds, workers, random.Random(seed), between_s=(2, 6))
         counts["written"] = int(writer.communicate(timeout=60)[0])
         for number in sorted(workers.frozen):
             workers.thaw(number)
