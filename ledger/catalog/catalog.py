@@ -12,7 +12,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from ledger.archive.table import Table
 from ledger.catalog.engine import Engine, View, views
 from ledger.catalog.queries import Query, find, queries
 from ledger.catalog.tail import FileTail, Tail
+from ledger.closing import Closing
 
 LOOKS_MAX = 20
 """So often an archivist may move the boundary while we look at it."""
@@ -31,7 +31,7 @@ MEMORY = "2GB"
 """What DuckDB may use before it spills to the temporary directory."""
 
 
-class Catalog:
+class Catalog(Closing):
     """The views over the archive at `location`, the live `log`, or both.
 
     `storage_options` go to the object store; `first` is the log's first position. A log that is
@@ -62,17 +62,6 @@ class Catalog:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Catalog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of files, memory and the temporary directory. Twice is fine."""

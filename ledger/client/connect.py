@@ -20,6 +20,7 @@ from ledger.client.receipt import Receipt, give_order
 from ledger.client.run_id import new_run_id
 from ledger.client.values import a_name, an_id, labels, text
 from ledger.client.waiter import adrive, drive
+from ledger.closing import Closing
 from ledger.core import events as e
 from ledger.core.policy import DEFAULT, Policy, from_text
 from ledger.core.shapes import Action, Grade
@@ -54,7 +55,7 @@ def connect(
     return Ledger(path, policy=policy, grade=grade, judge=judge)
 
 
-class Ledger:
+class Ledger(Closing):
     """A log in use by this process. Close it, or use it as a context. See `connect`."""
 
     def __init__(
@@ -228,17 +229,6 @@ class Ledger:
         self._engine.close(timeout_s)
         self._judge.stop()
         self.log.close()
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def __aenter__(self) -> Ledger:
         return self

@@ -21,7 +21,8 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import TracebackType
+
+from ledger.closing import Closing
 
 POLL_MS = 5
 """How often a bell without a socket looks at the log (0.9 % of a core, measured)."""
@@ -29,7 +30,7 @@ _ADDRESS_BYTES_MAX = 100
 _DEAD = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTSOCK)
 
 
-class Bell:
+class Bell(Closing):
     """What one waiter waits on.
 
     `folder` holds the sockets; `kind` and `source` name who waits (see `ring`); `changed`
@@ -84,17 +85,6 @@ class Bell:
             self._socket.close()
             self._socket = None
             _remove(os.path.join(self.folder, self._name))
-
-    def __enter__(self) -> Bell:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _bind(self) -> None:
         # Random, because a process number is used again, and twice where containers share a log.

@@ -25,11 +25,11 @@ import weakref
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
 
+from ledger.closing import Closing
 from ledger.log import LogClosed, LogError, LogUnreachable
 from ledger.log.kafka_bell import LocalBell
 from ledger.log.kafka_keys import partition_of
@@ -67,7 +67,7 @@ class _Segment(NamedTuple):
     offsets: Future[list[int]]
 
 
-class KafkaLog:
+class KafkaLog(Closing):
     """The log at a `kafka://` URL. Threads may share it; a fork may use it on both sides.
 
     Raises BadPlace for what is no URL, LogUnreachable where no broker answers, LogError where
@@ -107,17 +107,6 @@ class KafkaLog:
         self._bells: dict[tuple[str, str], LocalBell] = {}
         self._policies: dict[str, str] = {}
         self._policies_next = 0
-
-    def __enter__(self) -> KafkaLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the connections. Twice is fine; a later use raises LogClosed."""

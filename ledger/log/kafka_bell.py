@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
+
+from ledger.closing import Closing
 
 
-class LocalBell:
+class LocalBell(Closing):
     """What one thread waits on; `gone` is called when it waits no more."""
 
     def __init__(self, gone: Callable[[], object]) -> None:
@@ -28,13 +29,6 @@ class LocalBell:
         """Wake the waiter. Never blocks."""
         self._rung.set()
 
-    def __enter__(self) -> LocalBell:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Wait no more."""
         self._gone()

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
+from ledger.closing import Closing
 from ledger.log import sqlite_judge
 from ledger.log import sqlite_rows as rows
 from ledger.log.bell import Bell, ring
@@ -53,7 +53,7 @@ class Checkpoints(NamedTuple):
     states: dict[str, bytes]
 
 
-class SqliteLog:
+class SqliteLog(Closing):
     """The log at `path`. With `create`, a file that is missing or empty becomes a log.
 
     A write waits for others at most `wait_s`, then it raises LogLocked.
@@ -73,17 +73,6 @@ class SqliteLog:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> SqliteLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the file. Twice is fine; a later use raises LogClosed."""
