@@ -1,6 +1,6 @@
 """What the archive costs: draining a log, proving it whole, keeping it small, asking it.
 
-The events are those of `tests.bench.core` (scripted fleets of 10 agents), in a real SQLite log.
+The events are those of `tests.fleet` (scripted fleets of 10 agents), in a real SQLite log.
 One core: the process is pinned to one, so threads of DuckDB and Arrow share it. Draining reads
 the log, decodes every event by the schema, types it, hashes it, writes Parquet, syncs, commits.
 Times are of the wall, medians of rounds; `cpu` is the same by the process's own processor clock,
@@ -25,7 +25,7 @@ from ledger.archive.verify import verify
 from ledger.catalog import Catalog
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import reader
-from tests.bench.core import Fleet
+from tests.fleet import Fleet
 
 Figure = dict[str, Any]
 

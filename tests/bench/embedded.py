@@ -24,7 +24,7 @@ from typing import Any
 import ledger
 from ledger.core.policy import Leases, Unreachable
 from ledger.log.sqlite import SqliteLog
-from tests.bench.core import WIDE as ROOMY
+from tests.fleet import WIDE as ROOMY
 
 Figure = dict[str, Any]
 

@@ -1,8 +1,10 @@
 """What a judge on Kafka costs: events it judges in a second, and how long a verdict takes.
 
 A real broker, started for it; one worker process with everything on. `judged_events_per_s` is
-over a backlog, by the times that the broker stamped on the first and the last verdict; its
-baseline is a plain Faust agent that writes a table row for each of the same events.
+over the backlog of a fleet that works as its policy wants it, by the times that the broker
+stamped on the first and the last verdict; its baseline is a plain Faust agent that writes a table
+row for each of the same events. `judged_rough_events_per_s` is the same for a fleet a third of
+whose acts are denied or refused, with nonsense between.
 `verdict_ms` is what a client sees, from sending a request to reading its verdict, while a fleet
 writes `LOAD_PER_S` events, made beforehand. Broker, worker, fleet, client share this machine.
 """
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -33,14 +35,14 @@ from ledger.log.kafka_verdicts import ANNOUNCED
 from ledger.wire import encode
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import Workers, url_of
-from tests.live.kafka.load import shares, write
+from tests.live.kafka.load import Rows, fleet, rough, shares, write
 from tests.waiting import wait_for
 from tests.wheel import ROOT
 
 Figure = dict[str, Any]
 
 PARTITIONS = 4
-BACKLOG = int(os.environ.get("LEDGER_BENCH_BACKLOG", "400000"))
+BACKLOG = int(os.environ.get("LEDGER_BENCH_BACKLOG", "600000"))
 LOAD_PER_S = 10_000
 PROBES = 400
 PROBE_EVERY_S = 0.03
@@ -49,7 +51,8 @@ PROBE_EVERY_S = 0.03
 def figures() -> Iterator[Figure]:
     """Every figure of this module, each as soon as it is measured."""
     with running() as broker, tempfile.TemporaryDirectory() as folder:
-        yield judged(broker.bootstrap, Path(folder))
+        yield judged(broker.bootstrap, Path(folder), "judged_events_per_s", fleet)
+        yield judged(broker.bootstrap, Path(folder), "judged_rough_events_per_s", rough)
         for load_per_s in (0, LOAD_PER_S):
             yield answered(broker.bootstrap, Path(folder), load_per_s)
 
@@ -61,15 +64,21 @@ def log_of(bootstrap: str, name: str) -> Place:
     return place
 
 
-def judged(bootstrap: str, folder: Path) -> Figure:
-    """One worker over a backlog."""
+def fill(place: Place, events: int, rows: Callable[[int, int], Rows] = fleet) -> int:
+    """Write a backlog, shared evenly by the partitions; how many events."""
+    made = shares(place, events=events, count=1_000, rows=rows)
+    return asyncio.run(write(place, made, every_s=0))
+
+
+def judged(bootstrap: str, folder: Path, figure: str, rows: Callable[[int, int], Rows]) -> Figure:
+    """One worker over a backlog of such rows."""
     place = log_of(bootstrap, "bench")
-    written = asyncio.run(_fill(place, BACKLOG))
+    written = fill(place, BACKLOG, rows)
     plain = _plain(place, written // 10)
     done = work_off(place, written, folder)
     rate = done.events_per_s
     return {
-        "figure": "judged_events_per_s", "value": rate, "unit": "events/s", "baseline": plain,
+        "figure": figure, "value": rate, "unit": "events/s", "baseline": plain,
         "baseline_is": "plain Faust, a table write an event", "ratio": round(rate / plain, 1),
         "events": written, "verdicts": done.verdicts, "resident_mb": done.resident_mb,
         "cpu_us_per_event": round(1e6 * done.cpu_s / written, 1),
@@ -124,11 +133,6 @@ def answered(bootstrap: str, folder: Path, load_per_s: int) -> Figure:
         "figure": "verdict_ms", "value": round(cuts[98], 1), "unit": "ms",
         "p50": round(cuts[49], 1), "load_per_s": load_per_s, "requests": len(took_ms),
     }  # fmt: skip
-
-
-async def _fill(place: Place, count: int) -> int:
-    """Write a backlog, shared evenly by the partitions."""
-    return await write(place, shares(place, events=count, count=1_000), every_s=0)
 
 
 def _plain(place: Place, count: int) -> int:

@@ -36,7 +36,7 @@ def archived(bootstrap: str, folder: Path) -> Figure:
     """One worker over a backlog."""
     place = Place(bootstrap, f"archive-{time.monotonic_ns()}", kafka.PARTITIONS, 1)
     asyncio.run(apply(place))
-    written = asyncio.run(kafka._fill(place, kafka.BACKLOG))
+    written = kafka.fill(place, kafka.BACKLOG)
     where = folder / "archive"
     with archivists(place, folder, where, LEDGER_ARCHIVE_COMMIT_S="2") as workers:
         workers.start()

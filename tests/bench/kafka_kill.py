@@ -8,7 +8,6 @@ both clients share this machine.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from ledger.log.kafka_place import Place
 from tests.bench.client import KILLS, Figure
+from tests.bench.kafka import fill
 from tests.bench.kafka_client import IDLE, _kills, _ledger, _log
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import url_of
 from tests.live.kafka.clients import judging
-from tests.live.kafka.load import shares, write
 from tests.wheel import ROOT
 
 LOAD_PER_S = 10_000
@@ -38,7 +37,7 @@ def figures() -> Iterator[Figure]:
         with judging(place, Path(folder)), _loaded(place), _ledger(place) as led:
             yield from _kills(led, "_loaded", IDLE)
         place = _log(broker.bootstrap, "backlog")
-        asyncio.run(write(place, shares(place, events=BACKLOG, count=1_000), every_s=0))
+        fill(place, BACKLOG)
         with _ledger(place) as led:
             yield from _kills(led, "_backlog_no_judge", IDLE)
         with judging(place, Path(folder)), _ledger(place) as led:

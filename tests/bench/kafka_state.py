@@ -15,7 +15,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ from ledger.processors.base import SESSION_S
 from ledger.processors.partition import Partition, Shared
 from ledger.processors.takeover import take_over
 from ledger.wire import decode_verdict, encode
-from tests.bench.core import Fleet, recorded_policy
+from tests.fleet import Fleet, recorded_policy, run_name
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import Workers, ends_of, judged
 from tests.live.kafka.load import turn
@@ -122,12 +121,10 @@ async def _fill(place: Place) -> int:
     for name in range(RUNS):
         run = run_name(name)
         number = partition_of(run.encode(), PARTITIONS)
-        fleet = Fleet(AGENTS, name, first_offset=offsets[number])
-        fleet.run = run
-        for offset, _, value in islice(fleet.rows(), fleet.opening + ACTS):
-            mine = value.replace(b'"lease":"0-', b'"lease":"%d-' % number)
-            rows[number].append((run.encode(), mine))
-            offsets[number] = offset + 1
+        fleet = Fleet(AGENTS, name, run=run, partition=number)
+        for _ in range(fleet.opening + ACTS):
+            rows[number].append((run.encode(), fleet.at(offsets[number])))
+            offsets[number] += 1
         if len(rows[number]) >= BATCH:
             await send(number)
     for number in range(PARTITIONS):
@@ -135,12 +132,6 @@ async def _fill(place: Place) -> int:
         wrote += offsets[number]
     await sender.stop()
     return wrote
-
-
-def run_name(number: int) -> str:
-    """A run that begins now: older ones would be refused."""
-    now = f"{time.time_ns() // 1_000_000:012x}"
-    return f"{now[:8]}-{now[8:]}-7c3e-9d52-{number:012x}"
 
 
 async def _verdict_ends(place: Place) -> list[int]:

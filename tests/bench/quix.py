@@ -13,16 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
-from ledger.wire import encode
-from tests.bench.core import Fleet, recorded_policy
 from tests.bench.kafka import log_of, work_off
-from tests.bench.kafka_state import PARTITIONS, run_name
+from tests.bench.kafka_state import PARTITIONS
+from tests.fleet import partition_rows
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import url_of
 from tests.wheel import ROOT
@@ -95,25 +94,6 @@ async def _fill(place: Place, agents: int) -> int:
 
 def _rows(number: int, agents: int) -> list[Row]:
     """The events of one partition: runs begin, then they act in turn."""
-    rows: list[Row] = [(b"policy", encode(recorded_policy()))]
-    fleets: list[tuple[Fleet, Iterator[tuple[int, int, bytes]]]] = []
-    name = 0
-    while len(fleets) < RUNS[agents] // PARTITIONS:
-        run = run_name(name)
-        if partition_of(run.encode(), PARTITIONS) == number:
-            fleet = Fleet(agents, name, first_offset=len(rows))
-            fleet.run = run
-            fleets.append((fleet, fleet.rows()))
-        name += 1
-    begun = sum(fleet.opening for fleet, _ in fleets)
-    turns = [place for place, (fleet, _) in enumerate(fleets) for _ in range(fleet.opening)]
-    turns += [count % len(fleets) for count in range(max(0, OURS // PARTITIONS - begun))]
-    fresh = set(range(len(fleets)))
-    for place in turns:
-        fleet, events = fleets[place]
-        # It counts on before its next event. Its leases are named by places in this log.
-        fleet.offset = len(rows) if place in fresh else len(rows) - 1
-        fresh.discard(place)
-        value = next(events)[2].replace(b'"lease":"0-', b'"lease":"%d-' % number)
-        rows.append((fleet.run.encode(), value))
-    return rows
+    runs = RUNS[agents] // PARTITIONS
+    rows = partition_rows(number, PARTITIONS, agents=agents, runs=runs)
+    return list(islice(rows, 1 + max(OURS // PARTITIONS, 2 * agents * runs)))

@@ -1,19 +1,27 @@
 """The traffic of a fleet, made beforehand, so that writing it takes little of the machine.
 
-A program: `python -m tests.live.kafka.load URL SECONDS EVENTS_PER_S SEED` makes it, prints
+A program: `python -m tests.live.kafka.load URL SECONDS EVENTS_PER_S` makes it, prints
 `ready`, writes it once it reads a line, and prints how many events it wrote.
 """
 
 import asyncio
 import sys
 import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_place import place as place_of
+from tests.fleet import partition_rows
 from tests.live.kafka.traffic import Traffic
 
+Rows = Iterator[tuple[bytes, bytes]]
+
+AGENTS = 10
+RUNS = 50
+"""Live at once in a partition."""
 EVERY_S = 0.02
 """A partition gets a batch this often."""
 LEASE = b'"lease":"'
@@ -22,17 +30,10 @@ LEASE = b'"lease":"'
 class Share:
     """The events of one partition, in batches of `count`. Leases are named as they are written."""
 
-    def __init__(self, partition: int, partitions: int, *, count: int, batches: int) -> None:
-        traffic = Traffic(partition, partitions, partition)
+    def __init__(self, rows: Rows, partition: int, *, count: int, batches: int) -> None:
         self._prefix = b"%d-" % partition
         self._offsets: list[int] = []
-        self._batches = []
-        made = 0
-        for _ in range(batches):
-            rows = traffic.batch(count)
-            traffic.wrote(made)
-            made += len(rows)
-            self._batches.append(rows)
+        self._batches = [list(islice(rows, count)) for _ in range(batches)]
         self._batches.reverse()
 
     def __bool__(self) -> bool:
@@ -61,11 +62,28 @@ class Share:
         return head + mark + self._prefix + b"%d" % place + quote + tail
 
 
-def shares(place: Place, *, events: int, count: int) -> list[Share]:
+def fleet(partition: int, partitions: int) -> Rows:
+    """Runs that work as their policy wants it: one event in ten is answered."""
+    return partition_rows(partition, partitions, agents=AGENTS, runs=RUNS)
+
+
+def rough(partition: int, partitions: int) -> Rows:
+    """Runs of which a third is denied or refused, and nonsense between."""
+    traffic, made = Traffic(partition, partitions, partition), 0
+    while True:
+        rows = traffic.batch(1)
+        traffic.wrote(made)
+        made += len(rows)
+        yield from rows
+
+
+def shares(
+    place: Place, *, events: int, count: int, rows: Callable[[int, int], Rows] = fleet
+) -> list[Share]:
     """So many events in all, evenly for all partitions, in batches of `count`."""
     partitions = place.partitions or 4
     batches = max(1, events // partitions // count)
-    return [Share(p, partitions, count=count, batches=batches) for p in range(partitions)]
+    return [Share(rows(p, partitions), p, count=count, batches=batches) for p in range(partitions)]
 
 
 async def write(place: Place, made: list[Share], *, every_s: float) -> int:
