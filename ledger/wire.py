@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Union
 
@@ -64,9 +65,15 @@ def _verdicts() -> TypeAdapter[Verdict]:
     return TypeAdapter(Verdict)
 
 
+@cache
+def _verdict_writer() -> Callable[..., bytes]:
+    """TypeAdapter.dump_json without its own third of the time."""
+    return _verdicts().serializer.to_json
+
+
 def encode_verdict(verdict: Verdict) -> bytes:
     """One JSON object, UTF-8, defaults left out: equal verdicts, equal bytes."""
-    return _verdicts().dump_json(verdict, exclude_defaults=True)
+    return _verdict_writer()(verdict, exclude_defaults=True)
 
 
 def decode_verdict(value: bytes) -> Verdict:

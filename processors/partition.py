@@ -125,9 +125,7 @@ class Partition:
         self.held, self.parked = True, False
         self.judged = 0
         self.checkpoint_s = 0.0
-        self.refusals = Refusals(
-            number, partitions, knows=lambda run: run in memory.state.runs, put=boxes.refused.put
-        )
+        self.refusals = Refusals(number, partitions, known=memory.state.runs, put=boxes.refused.put)
         self._published, self._decided = published, marker.decided
         self._checkpoints, self.boxes = checkpoints, boxes
         self._shared, self._sender = shared, sender
@@ -147,13 +145,16 @@ class Partition:
         """Fold what is new of these records; how many that were. Raises FoldFailed."""
         memory = self.memory
         begin = memory.next_offset
-        new = [record for record in records if record.offset >= begin]
-        if not new:
-            return 0
+        new = records
+        if not new or new[0].offset < begin:
+            new = [record for record in records if record.offset >= begin]
+            if not new:
+                return 0
+        read, judge = self.refusals.event, self._judge
         for record in new:
-            event = self.refusals.event(record)
+            event = read(record)
             if event is not None:
-                self._judge(Record(record.offset, record.timestamp, event))
+                judge(Record(record.offset, record.timestamp, event))
         memory.advance(new[-1].offset + 1, new[-1].timestamp)
         if begin < self._decided <= memory.next_offset:
             memory.sort_ended()  # A tombstone may have been ahead of its checkpoint's marker.

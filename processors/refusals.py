@@ -11,7 +11,7 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from ledger.core.events import Event, PolicyRecorded
@@ -41,9 +41,10 @@ def read(record: Any) -> Event:
     if value is None:
         raise UnreadableEvent("it has no value; an event is one JSON object")
     event = decode(value)
-    if record.key != event.run.encode():
+    run: str = event.__dict__["run"]
+    if record.key != run.encode():
         raise UnreadableEvent(
-            f"run: its key in the log is {record.key!r:.140}, it says {event.run!r:.140}"
+            f"run: its key in the log is {record.key!r:.140}, it says {run!r:.140}"
         )
     return event
 
@@ -51,7 +52,7 @@ def read(record: Any) -> Event:
 class Refusals:
     """What a judge of partition `number` of `partitions` refuses; `put` sends it on its way.
 
-    `knows` says whether a run is held: its partition was looked at when it started.
+    `known` are the runs that are held: their partition was looked at when they started.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class Refusals:
         number: int,
         partitions: int,
         *,
-        knows: Callable[[str], bool],
+        known: Container[str],
         put: Callable[[Letter], None],
         muting: Muting | None = None,
     ) -> None:
         self._number, self._partitions = number, partitions
-        self._knows, self._put = knows, put
+        self._known, self._put = known, put
         self._muting = muting or Muting()
         self.count = 0
 
@@ -77,7 +78,7 @@ class Refusals:
         """The event that a record is; None for one that is refused."""
         try:
             event = read(record)
-            if not self._knows(event.run):
+            if event.__dict__["run"] not in self._known:
                 self._check_partition(event)
         except UnreadableEvent as problem:
             self._refuse(record, problem.reason)

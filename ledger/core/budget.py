@@ -60,30 +60,19 @@ Chain = tuple[Budget, ...]
 
 
 def of_run(limits: RunLimits) -> Budget:
-    """The budget of a whole run. Its lead counts as one spawn."""
-    return Budget(_granted(limits, limits.agents_max))
+    """The budget of a whole run."""
+    return Budget(limits.granted)
 
 
 def of_agent(limits: AgentLimits) -> Budget:
     """The budget of one agent's own acts."""
-    return Budget(_granted(limits, limits.children_max))
+    return Budget(limits.granted)
 
 
 @lru_cache(maxsize=1024)
 def shared(granted: tuple[int, ...]) -> tuple[int, ...]:
     """The same tuple for equal ones."""
     return granted
-
-
-@lru_cache(maxsize=1024)
-def _granted(limits: RunLimits | AgentLimits, spawns: int) -> tuple[int, ...]:
-    return (
-        spawns,
-        limits.tool_calls_max,
-        limits.model_calls_max,
-        limits.tokens_max,
-        limits.microdollars_max,
-    )
 
 
 def of_contract(units: Units) -> Budget:

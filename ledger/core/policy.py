@@ -45,6 +45,11 @@ class RunLimits(BaseModel):
         32, description="refused spawns after which a runaway is critical"
     )
 
+    @cached_property
+    def granted(self) -> tuple[int, ...]:
+        """What the run may use, in the order of `verdicts.UNITS`. Its lead counts as one spawn."""
+        return _granted(self, self.agents_max)
+
 
 class AgentLimits(BaseModel):
     """What one agent may do itself; its children have their own."""
@@ -57,6 +62,21 @@ class AgentLimits(BaseModel):
     model_calls_max: Limit = Field(1_000, description="model calls")
     tokens_max: Limit = Field(20_000_000, description="tokens of all kinds")
     microdollars_max: Limit = Field(40_000_000, description="cost, in millionths of a dollar")
+
+    @cached_property
+    def granted(self) -> tuple[int, ...]:
+        """What the agent may use for its own acts, in the order of `verdicts.UNITS`."""
+        return _granted(self, self.children_max)
+
+
+def _granted(limits: RunLimits | AgentLimits, spawns: int) -> tuple[int, ...]:
+    return (
+        spawns,
+        limits.tool_calls_max,
+        limits.model_calls_max,
+        limits.tokens_max,
+        limits.microdollars_max,
+    )
 
 
 class RunOverrides(BaseModel):
@@ -244,7 +264,7 @@ class Policy(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
         """A copy, changed by `update`; it works out its own text and digest."""
         copy = super().model_copy(update=update, deep=deep)
-        for derived in ("text", "digest"):
+        for derived in ("text", "digest", "limits_by_role"):
             copy.__dict__.pop(derived, None)
         return copy
 
@@ -272,10 +292,16 @@ class Policy(BaseModel):
 
     def for_agent(self, role: str) -> AgentLimits:
         """The limits of an agent in this role."""
-        overrides = self.roles.get(role)
-        if overrides is None:
-            return self.agent
-        return self.agent.model_copy(update=overrides.model_dump(exclude_none=True))
+        return self.limits_by_role.get(role, self.agent)
+
+    @cached_property
+    def limits_by_role(self) -> dict[str, AgentLimits]:
+        """The limits of each role that has its own: one object for all agents in it."""
+        both = self.agent.model_dump()
+        return {
+            role: AgentLimits.model_construct(**both | overrides.model_dump(exclude_none=True))
+            for role, overrides in self.roles.items()
+        }
 
 
 def from_toml(text: str) -> Policy:

@@ -76,7 +76,7 @@ class Memory:
         self.changed[run] = None
 
     def _note(self, event: Event, offset: int) -> None:
-        run = event.run
+        run = event.__dict__["run"]
         self._touched.add(run)
         if run not in self.state.runs or run in self.place:
             self._note_outside(event, offset)

@@ -88,9 +88,9 @@ def _empty(rule: DuplicatedWork) -> list[Any]:
     return [bytearray(SET_BYTES * sets), doers[:], bytearray(sets), array("q"), {}]
 
 
-def _place(calls: bytearray, fp: int) -> int:
-    """Where the call stands; -1: nowhere."""
-    wanted, start, end = fp.to_bytes(FP_BYTES, "little"), 0, len(calls)
+def _place(calls: bytearray, fp: int, wanted: bytes) -> int:
+    """Where the call stands, `wanted` being its fingerprint as bytes; -1: nowhere."""
+    start, end = 0, len(calls)
     if end > SET_BYTES:
         start = fp % (end // SET_BYTES) * SET_BYTES
         end = start + SET_BYTES
@@ -107,7 +107,7 @@ def _same_call(
     memory = run.memory[slot]
     if memory is None or fp == 0:
         return None
-    place = _place(memory[CALLS], fp)
+    place = _place(memory[CALLS], fp, fp.to_bytes(FP_BYTES, "little"))
     if place < 0:
         return None
     doer = memory[DOERS][place]
@@ -123,13 +123,15 @@ def _tool_call(
     slot: int,
     rule: DuplicatedWork,
 ) -> Signal | None:
-    return _same_call(run, agent, event.tool, event.args_fp, slot, rule)
+    said = event.__dict__
+    return _same_call(run, agent, said["tool"], said["args_fp"], slot, rule)
 
 
 def _model_call(
     run: Run, agent: Agent, event: ModelCallStarted, slot: int, rule: DuplicatedWork
 ) -> Signal | None:
-    return _same_call(run, agent, event.model, event.prompt_fp, slot, rule)
+    said = event.__dict__
+    return _same_call(run, agent, said["model"], said["prompt_fp"], slot, rule)
 
 
 def _remember_tool_call(
@@ -159,7 +161,8 @@ def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
     """Note who made which call."""
     memory = run.memory[slot] or _memory(run, slot)
     calls, doers, turns, _, again = memory
-    place = _place(calls, fp)
+    wanted = fp.to_bytes(FP_BYTES, "little")
+    place = _place(calls, fp, wanted)
     if place >= 0:
         number = doers[place] & NUMBER_MAX
         if number != agent.number:
@@ -172,7 +175,7 @@ def _remember(run: Run, agent: Agent, fp: int, slot: int, offset: int) -> None:
     at = place * FP_BYTES
     if again:
         again.pop(int.from_bytes(calls[at : at + FP_BYTES], "little"), None)
-    calls[at : at + FP_BYTES] = fp.to_bytes(FP_BYTES, "little")
+    calls[at : at + FP_BYTES] = wanted
     doers[place] = offset << NUMBER_BITS | agent.number
 
 
