@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -29,10 +29,21 @@ Answer = Literal["proceed", "deny"]
 _DATA = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class RunLimits(BaseModel):
-    """What all agents of one run may do together."""
+class _Deriving(BaseModel):
+    """A part of a policy that keeps what is worked out from its fields."""
 
     model_config = _DATA
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, changed by `update`; it works out its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        for derived in copy.__dict__.keys() - type(copy).model_fields.keys():
+            del copy.__dict__[derived]
+        return copy
+
+
+class RunLimits(_Deriving):
+    """What all agents of one run may do together."""
 
     agents_max: Limit = Field(64, description="agents ever started in the run, its lead included")
     agents_live_max: Limit = Field(24, description="agents alive at once, the lead included")
@@ -51,10 +62,8 @@ class RunLimits(BaseModel):
         return _granted(self, self.agents_max)
 
 
-class AgentLimits(BaseModel):
+class AgentLimits(_Deriving):
     """What one agent may do itself; its children have their own."""
-
-    model_config = _DATA
 
     open_children_max: Limit = Field(8, description="children alive at once")
     children_max: Limit = Field(32, description="children ever started")
@@ -244,10 +253,8 @@ class Client(BaseModel):
     )
 
 
-class Policy(BaseModel):
+class Policy(_Deriving):
     """Everything that is configurable about judging a run."""
-
-    model_config = _DATA
 
     name: Name = "default"
     run: RunLimits = RunLimits.model_construct()
@@ -260,13 +267,6 @@ class Policy(BaseModel):
     memory: Memory = Memory.model_construct()
     unreachable: Unreachable = Unreachable.model_construct()
     client: Client = Client.model_construct()
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
-        """A copy, changed by `update`; it works out its own text and digest."""
-        copy = super().model_copy(update=update, deep=deep)
-        for derived in ("text", "digest", "limits_by_role"):
-            copy.__dict__.pop(derived, None)
-        return copy
 
     @cached_property
     def text(self) -> str:
