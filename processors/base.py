@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import faust
@@ -66,6 +64,9 @@ class WorkerApp(faust.App):
         calm_collector()
         await super().on_first_start()
 
+    def _create_directories(self) -> None:
+        """None: Faust keeps nothing here, and a folder would be left over."""
+
     def give_up(self, problem: LedgerError) -> None:
         """End the worker: only a person can help."""
         print(f"ledger {self.role}: {problem}", file=sys.stderr, flush=True)
@@ -112,16 +113,15 @@ def make(
     name = f"{place.prefix}-{group}"
     session_s = session_s or float(os.environ.get("LEDGER_SESSION_S") or SESSION_S)
     brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
-    settings = _settings(name, session_s, web_port, web_bind)
+    settings = _settings(session_s, web_port, web_bind)
     app = kind(name, broker=brokers, **settings, **_access(place))
     app.place, app.kafka_group, app.kafka_brokers = place, name, brokers
     return app
 
 
-def _settings(name: str, session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
+def _settings(session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
     return {
         "store": "memory://",
-        "datadir": Path(tempfile.gettempdir(), f"{name}-faust"),
         "topic_disable_leader": True,
         "topic_allow_declare": False,
         "web_enabled": bool(web_port),

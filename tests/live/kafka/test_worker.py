@@ -166,12 +166,16 @@ def test_all_is_both_and_neither_outlives_the_other(place: Place, tmp_path: Path
 
 
 def test_the_children_of_one_that_was_killed_end(place: Place, tmp_path: Path) -> None:
-    """Nobody could tell them to."""
-    archive = str(tmp_path / "archive")
-    with working(place, tmp_path, "all", "--archive", archive) as worker:
+    """Nobody could tell them to. No file tells of them either."""
+    archive, litter = str(tmp_path / "archive"), tmp_path / "tmp"
+    litter.mkdir()
+    home = tmp_path / "home"
+    with working(place, home, "all", "--archive", archive, TMPDIR=str(litter)) as worker:
         worker.said("ledger judge: judging 0-3 of 4 partitions")
         worker.said("ledger archivist: archiving ")
         worker.end(signal.SIGKILL)
 
         wait_for(lambda: not members(place, GROUP), UP_S, what="the judge to have left")
         wait_for(lambda: not members(place, "archivists"), UP_S, what="the archivist, too")
+    assert list(litter.iterdir()) == []
+    assert {file.name for file in home.iterdir()} == {"out", "err"}
