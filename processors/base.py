@@ -8,6 +8,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,8 @@ SESSION_S = 6.0
 (`group.min.session.timeout.ms`)."""
 REQUEST_S = 90.0
 """Faust wants no session longer than a request."""
+LEAVE_S = 30.0
+"""A worker that gives up may take so long to settle and to leave its group."""
 DEFAULT_WEB_PORT = 6066
 DEFAULT_WEB_BIND = "127.0.0.1"
 """Nobody beyond this machine, unless somebody says so."""
@@ -49,6 +52,7 @@ class WorkerApp(faust.App):
     place: Place
     kafka_group: str
     kafka_brokers: list[URL]
+    _leaving: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Whatever must be right before a topic is read. Raises LedgerError."""
@@ -59,7 +63,8 @@ class WorkerApp(faust.App):
         try:
             await self.prepare()
         except LedgerError as problem:
-            self.give_up(problem)
+            self.say(problem)
+            os._exit(1)  # Nothing is held yet.
         reader()
         calm_collector()
         await super().on_first_start()
@@ -67,11 +72,23 @@ class WorkerApp(faust.App):
     def _create_directories(self) -> None:
         """None: Faust keeps nothing here, and a folder would be left over."""
 
-    def give_up(self, problem: LedgerError) -> None:
-        """End the worker: only a person can help."""
+    def say(self, problem: LedgerError) -> None:
+        """Tell a person."""
         print(f"ledger {self.role}: {problem}", file=sys.stderr, flush=True)
-        sys.stderr.flush()
-        os._exit(1)
+
+    def give_up(self, problem: LedgerError) -> None:
+        """End the worker with 1, as only a person can help: what it holds others have at once."""
+        if self._leaving is None:
+            self.say(problem)
+            self._leaving = asyncio.get_running_loop().create_task(self._leave())
+
+    async def _leave(self) -> None:
+        """Settle and leave the group, as SIGTERM does. The exit code is not Faust's business."""
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self.stop()
+        finally:
+            os._exit(1)
 
     def feed(
         self, holder: Any, take: Callable[[TP, Chunk], Awaitable[object]], *topics: str

@@ -188,6 +188,7 @@ class Judge:
             except Exception as problem:
                 # A bug of ours. Whoever judges next may not have it: leave the partition.
                 self._say("".join(traceback.format_exception(problem)))
+                await self._drop(self._held.get(number))
                 self.give_up(LedgerError(f"partition {number}: {problem!r}"))
                 return
 

@@ -158,10 +158,12 @@ class Consumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:
-        """Settle while the group still counts us in."""
+        """Settle while the group still counts us in, and leave it whatever came of that."""
         self.stop_flow()
-        await self.holder.stopping()
-        await super().on_stop()
+        try:
+            await self.holder.stopping()
+        finally:
+            await super().on_stop()
 
 
 class Transport(driver.Transport):

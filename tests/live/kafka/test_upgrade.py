@@ -17,11 +17,12 @@ from ledger.core.lifecycle import FOLD_VERSION
 from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import ANNOUNCED
+from ledger.processors.app import GROUP
 from tests.live.kafka.chaos import Workers, ends_of, judged
 from tests.live.kafka.test_take_over import fill
 from tests.live.kafka.traffic import Traffic
 from tests.live.kafka.truth import Truth, folded, kept
-from tests.live.kafka.workers import UP_S
+from tests.live.kafka.workers import UP_S, members
 from tests.waiting import wait_for
 from tests.wheel import ROOT
 
@@ -29,6 +30,8 @@ NEXT = FOLD_VERSION + 1
 NO = "nobody spawns any more"
 SESSION_S = "10"
 """Long enough for a machine that does five other things."""
+LONG_S = "300"
+"""A session so long that nobody who waits for its end passes."""
 DENIES = f'''
 
 _before = admit
@@ -56,11 +59,23 @@ def change(file: Path, name: str, value: str) -> None:
     file.write_text(text)
 
 
+def versions_of(folder: Path) -> tuple[Path, Path]:
+    """The present package, and the next one."""
+    now, later = copy(folder / "now"), copy(folder / "later")
+    change(now / "judge" / "checkpoint.py", "EVERY_S", "10_000.0")
+    change(later / "core" / "lifecycle.py", "FOLD_VERSION", str(NEXT))
+    with (later / "core" / "admission.py").open("a") as file:
+        file.write(DENIES)
+    return now, later
+
+
 @contextmanager
-def judges(place: Place, folder: Path, package: Path) -> Iterator[Workers]:
+def judges(
+    place: Place, folder: Path, package: Path, session_s: str = SESSION_S
+) -> Iterator[Workers]:
     """Judges with the code in `package`; none is left at the end."""
     folder.mkdir()
-    workers = Workers(place, folder, LEDGER_SESSION_S=SESSION_S, PYTHONPATH=str(package.parent))
+    workers = Workers(place, folder, LEDGER_SESSION_S=session_s, PYTHONPATH=str(package.parent))
     try:
         yield workers
     except BaseException:
@@ -105,11 +120,7 @@ def test_an_upgrade_keeps_what_was_published(place: Place, tmp_path: Path) -> No
     """A judge dies between its verdicts and its checkpoint, and one of the next version takes
     over: it applies them, decides what comes after by its own rules, and from then on no judge of
     the version before decides anything."""
-    now, later = copy(tmp_path / "now"), copy(tmp_path / "later")
-    change(now / "judge" / "checkpoint.py", "EVERY_S", "10_000.0")
-    change(later / "core" / "lifecycle.py", "FOLD_VERSION", str(NEXT))
-    with (later / "core" / "admission.py").open("a") as file:
-        file.write(DENIES)
+    now, later = versions_of(tmp_path)
     count = place.partitions or 0
     fleet = [Traffic(number, count, seed=31) for number in range(count)]
     with (
@@ -143,6 +154,35 @@ def test_an_upgrade_keeps_what_was_published(place: Place, tmp_path: Path) -> No
         assert before.end <= max(before.verdicts)
         after = said(place, number).verdicts
         assert {at: after[at] for at in before.verdicts} == before.verdicts
+
+
+def test_a_lower_one_that_must_end_keeps_nobody_waiting(place: Place, tmp_path: Path) -> None:
+    """A worker of the next version ends, and one of the version before is given what that has
+    judged: it settles what it held and leaves, and no session is waited for."""
+    now, later = versions_of(tmp_path)
+    count = place.partitions or 0
+    fleet = [Traffic(number, count, seed=32) for number in range(count)]
+    with (
+        judges(place, tmp_path / "1", now, LONG_S) as old,
+        judges(place, tmp_path / "2", later, LONG_S) as new,
+    ):
+        old.start()
+        write(place, fleet)
+        wait_for(lambda: len(asyncio.run(versions(place))) == count, UP_S, what="judges")
+        new.start()
+        wait_for(lambda: _shared(place), UP_S, what="each version to have two", poll_s=0.1)
+        write(place, fleet)
+        assert new.stop(1) == 0
+        assert old.running[1].wait(UP_S) == 1
+        assert members(place, GROUP) == []
+        assert f"deciding version {NEXT} has judged" in old.said()
+        assert "Traceback" not in old.said()
+        new.start()
+        ends = write(place, fleet)
+        wait_for(lambda: judged(place, ends), UP_S, what="all to be judged", poll_s=0.2)
+        new.stop(2)
+    for number in range(count):
+        holds(place, number, said(place, number))
 
 
 def _shared(place: Place) -> bool:
