@@ -13,7 +13,12 @@ from typing import Any
 
 from faust.types import TP
 
+from ledger.core.lifecycle import FOLD_VERSION
+from ledger.log import JudgeTooOld
+from ledger.log.kafka_asker import Asker
+from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_topics import KafkaUnreachable
 from ledger.topics import wanted
 
 from .base import DEFAULT_WEB_BIND, WorkerApp, make, place_from
@@ -31,6 +36,22 @@ class JudgeApp(WorkerApp):
     role = "judge"
     judge: Judge
     health: Health
+
+    async def prepare(self) -> None:
+        """The topics are as they must be, and no higher version has judged. Raises LedgerError.
+
+        Who finds that out as a member of the group makes all others stop twice.
+        """
+        await super().prepare()
+        events = self.place.topic("events")
+        try:
+            async with Asker(self.place) as asker:
+                heard = await asker.heard(self.kafka_group, events)
+        except (KafkaError, OSError) as problem:
+            raise KafkaUnreachable(self.place.bootstrap, repr(problem)) from None
+        needed = max((one.version for one in heard.values()), default=0)
+        if needed > FOLD_VERSION:
+            raise JudgeTooOld(events, version=FOLD_VERSION, needed=needed)
 
 
 def create_app(

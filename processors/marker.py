@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from ledger.log.kafka_verdicts import Heard
+
 
 class Proof(NamedTuple):
     """A record as the log had it: one that is otherwise there now is of another log."""
@@ -34,6 +36,10 @@ class Marker(NamedTuple):
     def row(self) -> bytes:
         """As a row of the checkpoint."""
         return to_json(self._asdict())
+
+    def note(self) -> Heard:
+        """What stands beside the group's offset."""
+        return Heard(self.pos, self.heard, self.version)
 
     @classmethod
     def of(cls, row: bytes | None) -> Marker:

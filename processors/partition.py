@@ -28,7 +28,6 @@ from ledger.judge.memory import Memory
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_verdicts import Heard
 from ledger.wire import encode, encode_verdict
 
 from .marker import Marker, Proof, proof
@@ -284,6 +283,6 @@ class Partition:
         for mark in marks:
             await mark
         await self._checkpoints.write({**rows, MARKER: marker.row()})
-        await self._checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
+        await self._checkpoints.commit(marker.offset, marker.note())
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)

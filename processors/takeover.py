@@ -25,7 +25,7 @@ from ledger.log.kafka_outbox import Letter, Outbox
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_refused import covered, lost
-from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
+from ledger.log.kafka_verdicts import ANNOUNCED, Published, announcement
 from ledger.wire import UnreadableEvent
 
 from .marker import Marker, Proof, proof
@@ -91,7 +91,7 @@ async def take_over(
             found = await _check_log(reader, place, number, found)
             marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
             await checkpoints.write({MARKER: marker.row()})
-            await checkpoints.commit(marker.offset, Heard(marker.pos, marker.heard))
+            await checkpoints.commit(marker.offset, marker.note())
             sender = await shared.producers.take()
             boxes = _boxes(sender, place, number)
             boxes.verdicts.put(

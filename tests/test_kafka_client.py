@@ -90,9 +90,9 @@ def test_a_bell_that_was_rung_before_is_heard() -> None:
     assert gone == [1]
 
 
-@given(st.integers(0), st.integers(0))
-def test_what_is_noted_beside_an_offset_is_read_back(pos: int, generation: int) -> None:
-    assert Heard.of(Heard(pos, generation).note()) == Heard(pos, generation)
+@given(st.builds(Heard, *[st.integers(0)] * 3))
+def test_what_is_noted_beside_an_offset_is_read_back(heard: Heard) -> None:
+    assert Heard.of(heard.note()) == heard
 
 
 @given(st.text())

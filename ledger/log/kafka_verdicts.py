@@ -30,23 +30,24 @@ class Heard(NamedTuple):
     """From `pos` on of a verdict partition, `generation` is in force until another is announced.
 
     Judges commit it as the note beside the group's offset, so that a reader who begins at the end
-    need not read the partition from its start.
+    need not read the partition from its start. `version` is the deciding one that wrote it.
     """
 
     pos: int = 0
     generation: int = 0
+    version: int = 0
 
     def note(self) -> str:
         """As the text that Kafka keeps beside an offset."""
-        return f"{self.pos} {self.generation}"
+        return " ".join(map(str, self))
 
     @classmethod
     def of(cls, note: str) -> Heard:
         """What `note` gave; from the start where there is none that can be read."""
-        pos, _, generation = note.partition(" ")
-        if not (pos.isdecimal() and generation.isdecimal()):
+        parts = note.split(" ")
+        if len(parts) != len(cls._fields) or not all(part.isdecimal() for part in parts):
             return cls()
-        return cls(int(pos), int(generation))
+        return cls(*map(int, parts))
 
 
 class Published:

@@ -17,9 +17,10 @@ from ledger.judge.checkpoint import MARKER
 from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
 from ledger.log.kafka_outbox import Letter, Outbox, OutboxFailed, Producers, producer
-from ledger.log.kafka_place import Place
+from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_topics import TopicsWrong, apply, check
+from ledger.processors.app import create_app
 from ledger.processors.marker import Marker
 from ledger.processors.partition import Partition, PartitionMemory
 from ledger.processors.takeover import LogBroken, take_over
@@ -141,17 +142,23 @@ def test_a_judge_that_was_replaced_can_say_nothing(
 
 
 def test_where_a_higher_version_has_judged_a_lower_one_does_not(place: Place) -> None:
-    """It says so, and is not cancelled: a task that just ends leaves the partition to nobody."""
+    """It says so, and is not cancelled: a task that just ends leaves the partition to nobody.
+    A worker looks before it joins the group, so that one started again and again disturbs none."""
+    group = group_of(place)
 
     async def story() -> None:
-        higher = Checkpoints(place, GROUP, 0)
+        await create_app(place).prepare()
+        marker = Marker(version=FOLD_VERSION + 1)
+        higher = Checkpoints(place, group, 0)
         await higher.open()
-        await higher.write({MARKER: Marker(version=FOLD_VERSION + 1).row()})
-        await higher.commit(0)
+        await higher.write({MARKER: marker.row()})
+        await higher.commit(0, marker.note())
         await higher.close()
-        with pytest.raises(JudgeTooOld, match=f"deciding version {FOLD_VERSION + 1} has judged"):
-            async with judge(place):
-                pass
+        said = f"deciding version {FOLD_VERSION + 1} has judged"
+        with pytest.raises(JudgeTooOld, match=said):
+            await take_over(place, group, 0, partitions=place.partitions or 0, failing={})
+        with pytest.raises(JudgeTooOld, match=said):
+            await create_app(place).prepare()
 
     asyncio.run(story())
 
