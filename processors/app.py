@@ -19,6 +19,7 @@ from ledger.log.kafka_asker import Asker
 from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_topics import KafkaUnreachable
+from ledger.settings import whole
 from ledger.topics import wanted
 
 from .base import DEFAULT_WEB_BIND, WorkerApp, make, place_from
@@ -67,7 +68,7 @@ def create_app(
 
     Its judge is `app.judge`, and `app.health` says how it is: not well with more than `lag_max`
     events to judge in a partition. Without `web_port` there is no web server.
-    Raises BadPlace where the URL is none.
+    Raises BadPlace where the URL is none, BadVariable where a variable is wrong.
     """
     place = place_from(place)
     group = group or os.environ.get("LEDGER_GROUP") or GROUP
@@ -76,7 +77,7 @@ def create_app(
     ]
     app = make(JudgeApp, place, group, session_s=session_s, web_port=web_port, web_bind=web_bind)
     app.judge = Judge(place, app.kafka_group, events.partitions)
-    lag_max = lag_max or int(os.environ.get("LEDGER_LAG_MAX") or LAG_MAX)
+    lag_max = lag_max or whole("LEDGER_LAG_MAX", LAG_MAX)
     app.health = Health(app.judge, events.name, partial(_highwater, app), lag_max)
     add_pages(app, app.health.report, partial(of_judges, app.health))
     app.feed(app.judge, app.judge.judge, events.name)

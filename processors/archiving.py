@@ -16,6 +16,7 @@ from typing import Any
 from faust.types import TP
 
 from ledger.log.kafka_place import Place
+from ledger.settings import number
 from ledger.topics import wanted
 
 from .archivist import COMMIT_S, Archivist
@@ -55,12 +56,12 @@ def create_archivist_app(
 
     `archive` (default LEDGER_ARCHIVE) is a folder or an object store's URL, which gets
     `storage_options`. Its archivist, with all counters, is `app.archivist`. Without `web_port`
-    there is no web server. Raises BadPlace where the URL is none.
+    there is no web server. Raises BadPlace where the URL is none, BadVariable.
     """
     place = place_from(place)
     archive = archive or os.environ.get("LEDGER_ARCHIVE") or DEFAULT_ARCHIVE
     group = group or os.environ.get("LEDGER_ARCHIVE_GROUP") or GROUP
-    every_s = commit_every_s or float(os.environ.get("LEDGER_ARCHIVE_COMMIT_S") or COMMIT_S)
+    every_s = commit_every_s or number("LEDGER_ARCHIVE_COMMIT_S", COMMIT_S)
     topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
     app = make(
         ArchivistApp, place, group, session_s=session_s, web_port=web_port, web_bind=web_bind

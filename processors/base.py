@@ -23,6 +23,7 @@ from ledger.judge.__main__ import calm_collector
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_place import place as place_of
 from ledger.log.kafka_topics import check
+from ledger.settings import number
 from ledger.wire import reader
 
 from .holder import Chunk
@@ -128,7 +129,7 @@ def make(
 ) -> App:
     """An app of this kind for the group `<prefix>-<group>`; without `web_port` no web server."""
     name = f"{place.prefix}-{group}"
-    session_s = session_s or float(os.environ.get("LEDGER_SESSION_S") or SESSION_S)
+    session_s = session_s or number("LEDGER_SESSION_S", SESSION_S, least=1)
     brokers = [URL(f"kafka://{host}") for host in place.bootstrap.split(",")]
     settings = _settings(session_s, web_port, web_bind)
     app = kind(name, broker=brokers, **settings, **_access(place))

@@ -25,9 +25,11 @@ from ledger.core.verdicts import Verdict
 from ledger.judge.checkpoint import MARKER, Checkpointer
 from ledger.judge.checkpoint import Marker as Cut
 from ledger.judge.memory import Memory
+from ledger.judge.muting import Muting
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
+from ledger.settings import mute_limits
 from ledger.wire import encode, encode_verdict
 
 from .marker import Marker, Proof, proof
@@ -94,10 +96,11 @@ class Boxes(NamedTuple):
 
 
 class Shared:
-    """What the partitions of one judge share: who sends, and who may cut a slice."""
+    """What the partitions of one judge share: who sends, who may cut a slice, when to mute."""
 
     def __init__(self, place: Place) -> None:
         self.producers, self.slicing, self.pace = Producers(place), asyncio.Lock(), Pace()
+        self.mutes = mute_limits()
 
 
 class Partition:
@@ -124,7 +127,10 @@ class Partition:
         self.held, self.parked = True, False
         self.judged = 0
         self.checkpoint_s = 0.0
-        self.refusals = Refusals(number, partitions, known=memory.state.runs, put=boxes.refused.put)
+        self.refusals = Refusals(
+            number, partitions, known=memory.state.runs, put=boxes.refused.put,
+            muting=Muting(shared.mutes),
+        )  # fmt: skip
         self._published, self._decided = published, marker.decided
         self._checkpoints, self.boxes = checkpoints, boxes
         self._shared, self._sender = shared, sender

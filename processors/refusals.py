@@ -62,11 +62,11 @@ class Refusals:
         *,
         known: Container[str],
         put: Callable[[Letter], None],
-        muting: Muting | None = None,
+        muting: Muting,
     ) -> None:
         self._number, self._partitions = number, partitions
         self._known, self._put = known, put
-        self._muting = muting or Muting()
+        self._muting = muting
         self.count = 0
 
     @property

@@ -25,6 +25,7 @@ from ledger.cli.output import StatusLine
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place, place
 from ledger.log.kafka_topics import KafkaUnreachable, check
+from ledger.settings import number, whole
 
 from .app import create_app
 from .base import DEFAULT_WEB_BIND
@@ -50,21 +51,10 @@ class PortTaken(LedgerError):
         )
 
 
-class BadVariable(LedgerError):
-    """A variable holds what is no number."""
-
-    def __init__(self, name: str, value: str) -> None:
-        super().__init__(name, value)
-        self.name, self.value = name, value
-
-    def __str__(self) -> str:
-        return f"{self.name} is {self.value!r}; it must be a number"
-
-
 def main(role: str) -> NoReturn:
     """Work until SIGTERM or Ctrl-C; exits 0 then, 1 where it cannot go on, with a sentence."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    for which in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(which, lambda *_: sys.exit(0))
     # What Faust and aiokafka log is for who mends them; what a person must know we say.
     if os.environ.get("LEDGER_DEBUG"):
         logging.basicConfig(level=logging.INFO)
@@ -98,11 +88,11 @@ class Worker(faust.Worker):
 
 def _worker(role: str) -> Any:
     where = place(os.environ["LEDGER_LOG"])
-    port, bind = int(_number("LEDGER_WEB_PORT", 0)), _text("LEDGER_WEB_BIND", DEFAULT_WEB_BIND)
-    _number("LEDGER_SESSION_S", 0), _number("LEDGER_LAG_MAX", 0)
+    port = whole("LEDGER_WEB_PORT", 0, least=0)
+    bind = os.environ.get("LEDGER_WEB_BIND") or DEFAULT_WEB_BIND
     if port:
         _check_port(bind, port)
-    wait_for_brokers(where, _number("LEDGER_WAIT_S", WAIT_S), lambda text: _say(role, text))
+    wait_for_brokers(where, number("LEDGER_WAIT_S", WAIT_S), lambda text: _say(role, text))
     make = _archivist if role == "archivist" else create_app
     app = make(where, web_port=port, web_bind=bind)
     app.task(_voice(app, role))
@@ -184,18 +174,6 @@ def _voice(app: Any, role: str) -> Callable[[], Any]:
         line.clear()
 
     return voice
-
-
-def _number(name: str, default: float) -> float:
-    value = os.environ.get(name, "")
-    try:
-        return float(value) if value else default
-    except ValueError:
-        raise BadVariable(name, value) from None
-
-
-def _text(name: str, default: str) -> str:
-    return os.environ.get(name) or default
 
 
 def _say(role: str, text: str, to: Any = None) -> None:

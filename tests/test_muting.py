@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from ledger import wire
+from ledger import connect, wire
 from ledger.core.events import RunStarted
 from ledger.judge import Judge
-from ledger.judge.muting import IN_ROW_MAX, SOURCES_MAX, Muting, source_of
+from ledger.judge.muting import Muting, source_of
 from ledger.log.sqlite import SqliteLog
+from ledger.settings import BadVariable, MuteLimits, mute_limits
 
 
 def test_too_many_in_a_row_mute_their_source_and_no_other() -> None:
-    muting = Muting(in_row_max=3, muted_ms=1_000)
+    muting = Muting(MuteLimits(in_row_max=3, muted_ms=1_000))
     heeds = [muting.refused("a", 0) for _ in range(5)]
 
     assert [heed.copied for heed in heeds] == [True, True, True, False, False]
@@ -24,7 +25,7 @@ def test_too_many_in_a_row_mute_their_source_and_no_other() -> None:
 
 def test_a_good_record_ends_the_row_and_the_mute() -> None:
     """One good, one bad, for ever, is a bad client and no flood."""
-    muting = Muting(in_row_max=2)
+    muting = Muting(MuteLimits(in_row_max=2))
     for _ in range(10):
         assert muting.refused("a", 0) == (True, "")
         assert muting.good("a") == ""
@@ -40,7 +41,7 @@ def test_a_good_record_ends_the_row_and_the_mute() -> None:
 
 def test_a_mute_ends_with_time() -> None:
     """So that what goes on for days is seen every minute."""
-    muting = Muting(in_row_max=1, muted_ms=1_000)
+    muting = Muting(MuteLimits(in_row_max=1, muted_ms=1_000))
     muting.refused("a", 0)
 
     assert not muting.refused("a", 999).copied
@@ -49,11 +50,38 @@ def test_a_mute_ends_with_time() -> None:
 
 def test_sources_are_bounded() -> None:
     """Each record may name another."""
-    muting = Muting()
-    for number in range(10 * SOURCES_MAX):
+    muting = Muting(MuteLimits(sources_max=7))
+    for number in range(70):
         muting.refused(str(number), 0)
 
-    assert len(muting._bad) == SOURCES_MAX
+    assert len(muting._bad) == 7
+
+
+def test_the_limits_come_from_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever judges in the background has no command line."""
+    limits = MuteLimits(3, 1_500, 9)
+    for name, value in limits.variables().items():
+        monkeypatch.setenv(name, str(value))
+
+    assert mute_limits() == limits
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("LEDGER_REFUSED_IN_ROW_MAX", "0", "a whole number, 1 or more"),
+        ("LEDGER_REFUSED_SOURCES_MAX", "2.5", "a whole number, 1 or more"),
+        ("LEDGER_MUTED_S", "soon", "a number, 1 or more"),
+        ("LEDGER_MUTED_S", "inf", "a number, 1 or more"),
+    ],
+)
+def test_a_wrong_variable_is_named_when_a_client_connects(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, wanted: str
+) -> None:
+    """The judge would say it where nobody looks, and requests would wait."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadVariable, match=f"{name} is '{value}'; it must be {wanted}"):
+        connect(tmp_path / "ledger.db")
 
 
 @pytest.mark.parametrize(
@@ -74,21 +102,22 @@ def test_a_source_is_what_the_bytes_say_or_their_key(value: bytes | None, source
 
 def test_the_judge_of_a_file_mutes_too(tmp_path: Path) -> None:
     """The judge goes on; what is good of the same source is judged, and ends it."""
+    in_row_max = 3
     bad = ("r", b'{"type":"nonsense","source":"host-7"}')
     good = ("r", wire.encode(RunStarted(run="r", agent="lead", source="host-7", seq=1)))
     with SqliteLog(tmp_path / "ledger.db", create=True) as log:
-        log.append([bad] * (IN_ROW_MAX + 50))
+        log.append([bad] * (in_row_max + 50))
         log.append([good, bad])
-        judge = Judge(log)
+        judge = Judge(log, mutes=MuteLimits(in_row_max))
         while judge.step():
             pass
         judge.close()
-        rows = log.refused(0, 10 * IN_ROW_MAX)
+        rows = log.refused(0, 10 * in_row_max)
         next_offset, end = log.judge().next_offset, log.end()
 
     assert next_offset == end
     assert {row.source for row in rows} == {"host-7"}
-    assert sum(row.value == bad[1] for row in rows) == IN_ROW_MAX + 1
+    assert sum(row.value == bad[1] for row in rows) == in_row_max + 1
     assert [row.reason.partition(":")[0] for row in rows if not row.value] == [
         "source_muted", "source_heard",
     ]  # fmt: skip

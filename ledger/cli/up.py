@@ -14,8 +14,9 @@ from ledger.cli.examples import example
 from ledger.cli.output import StatusLine, complain, say
 from ledger.cli.place import place
 from ledger.cli.text import count, plural
-from ledger.cli.worker import Role, worker
+from ledger.cli.worker import MUTED, Muted, RefusedInRow, RefusedSources, Role, work
 from ledger.errors import LedgerError
+from ledger.settings import MuteLimits
 
 if TYPE_CHECKING:
     from ledger.cli.archiving import Archiving
@@ -34,18 +35,21 @@ def up(
     no_archive: Annotated[
         bool, typer.Option("--no-archive", help="Judge only; archive nothing, trim nothing.")
     ] = False,
+    refused_in_row_max: RefusedInRow = MUTED.in_row_max,
+    muted_s: Muted = MUTED.muted_ms / 1_000,
+    refused_sources_max: RefusedSources = MUTED.sources_max,
 ) -> None:
     """Judge in the foreground, and archive; the log is made if it is missing.
 
     Clients start a judge by themselves; this one stays, and archives too. Ctrl-C or SIGTERM ends
     it: what is judged is written down, what is recorded is archived. The archivist is a process of
     its own, which is started again when it dies. On Kafka this is `ledger worker all`, or
-    `ledger worker judge` with --no-archive.
+    `ledger worker judge` with --no-archive, which take their other settings from the variables.
     """
     where = place(context)
+    mutes = MuteLimits(refused_in_row_max, round(muted_s * 1_000), refused_sources_max)
     if where.kafka:
-        worker(context, Role.JUDGE if no_archive else Role.ALL)
-        return
+        work(where, Role.JUDGE if no_archive else Role.ALL, mutes.variables())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -55,7 +59,7 @@ def up(
         say(f"ledger up: log {where.log}{into}")
         sys.stdout.flush()
         try:
-            _judge(log, archiving, stop)
+            _judge(log, archiving, stop, mutes)
             if archiving is not None:
                 archiving.end()
         finally:
@@ -64,7 +68,9 @@ def up(
         say(f"ledger up: ended, {plural(log.end() - 1, 'event')} recorded so far")
 
 
-def _judge(log: SqliteLog, archiving: Archiving | None, stop: threading.Event) -> None:
+def _judge(
+    log: SqliteLog, archiving: Archiving | None, stop: threading.Event, mutes: MuteLimits
+) -> None:
     """Judge in a thread until `stop`; the status line is drawn here."""
     from ledger.judge import Judge
     from ledger.judge.__main__ import calm_collector
@@ -72,7 +78,7 @@ def _judge(log: SqliteLog, archiving: Archiving | None, stop: threading.Event) -
 
     reader()
     calm_collector()
-    judge = Judge(log, trims=archiving is not None, say=complain)
+    judge = Judge(log, trims=archiving is not None, say=complain, mutes=mutes)
     failed: list[BaseException] = []
 
     def work() -> None:

@@ -13,13 +13,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, NoReturn
 
 import typer
 
 from ledger.cli.examples import example
-from ledger.cli.place import place
+from ledger.cli.place import Place, place
+from ledger.settings import MuteLimits, whole
 
 KAFKA = "--log kafka://127.0.0.1:9092"
 
@@ -68,6 +70,40 @@ LagMax = Annotated[
         help="Events that a partition may be behind before /health says so.",
     ),
 ]
+CommitEvery = Annotated[
+    float,
+    typer.Option(
+        envvar="LEDGER_ARCHIVE_COMMIT_S",
+        min=0.1,
+        help="How often an archivist commits where little is new, seconds; each is a file a "
+        "partition until they are compacted.",
+    ),
+]
+RefusedInRow = Annotated[
+    int,
+    typer.Option(
+        envvar="LEDGER_REFUSED_IN_ROW_MAX",
+        min=1,
+        help="So many refused records of one source in a row mute it in the refused log.",
+    ),
+]
+Muted = Annotated[
+    float,
+    typer.Option(
+        envvar="LEDGER_MUTED_S",
+        min=1,
+        help="A source is muted so long, or until a good record of it, seconds.",
+    ),
+]
+RefusedSources = Annotated[
+    int,
+    typer.Option(
+        envvar="LEDGER_REFUSED_SOURCES_MAX",
+        min=1,
+        help="So many sources of refused records are kept in mind, a partition.",
+    ),
+]
+MUTED = MuteLimits()
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +128,10 @@ def worker(
     wait_s: Wait = 60.0,
     session_s: Session = 6.0,
     lag_max: LagMax = 100_000,
+    refused_in_row_max: RefusedInRow = MUTED.in_row_max,
+    muted_s: Muted = MUTED.muted_ms / 1_000,
+    refused_sources_max: RefusedSources = MUTED.sources_max,
+    commit_s: CommitEvery = 2.0,
 ) -> None:
     """Judge or archive a log on Kafka: a worker that shares the partitions with its group.
 
@@ -100,26 +140,35 @@ def worker(
     Ctrl-C or SIGTERM ends it: what it said is acknowledged, a checkpoint is written, the group
     is left, and exit is 0. It ends with 1 where it cannot go on, and says why.
     """  # fmt: skip
-    from ledger.judge.start import environment
-
-    where = place(context)
-    where.on_kafka()
     variables = {
-        "LEDGER_LOG": where.kafka, "LEDGER_ARCHIVE": where.archive,
-        "LEDGER_WEB_PORT": str(web_port), "LEDGER_WEB_BIND": web_bind,
-        "LEDGER_WAIT_S": str(wait_s), "LEDGER_SESSION_S": str(session_s),
-        "LEDGER_LAG_MAX": str(lag_max),
+        "LEDGER_WEB_PORT": web_port, "LEDGER_WEB_BIND": web_bind, "LEDGER_WAIT_S": wait_s,
+        "LEDGER_SESSION_S": session_s, "LEDGER_LAG_MAX": lag_max,
+        "LEDGER_REFUSED_IN_ROW_MAX": refused_in_row_max, "LEDGER_MUTED_S": muted_s,
+        "LEDGER_REFUSED_SOURCES_MAX": refused_sources_max, "LEDGER_ARCHIVE_COMMIT_S": commit_s,
     }  # fmt: skip
-    variables = {**environment(), **variables}
     if group and role is Role.ALL:
         raise typer.BadParameter("judges and archivists are two groups; start them by themselves")
     if group:
         variables["LEDGER_GROUP" if role is Role.JUDGE else "LEDGER_ARCHIVE_GROUP"] = group
+    work(place(context), role, variables)
+
+
+def work(where: Place, role: Role, settings: Mapping[str, object]) -> NoReturn:
+    """Become the worker; `settings` are variables that replace those there are.
+
+    Raises NotOnKafka, BadPlace, BadVariable.
+    """
+    from ledger.judge.start import environment
+
+    where.on_kafka()
+    os.environ.update({name: str(value) for name, value in settings.items()})
+    os.environ.update({"LEDGER_LOG": where.kafka, "LEDGER_ARCHIVE": where.archive})
     if role is not Role.ALL:
         command = _command(role)
-        os.execve(command[0], command, variables)
+        os.execve(command[0], command, environment())
+    web_port = whole("LEDGER_WEB_PORT", 0, least=0)
     next_port = {"LEDGER_WEB_PORT": str(web_port + 1 if web_port else 0)}
-    _both({Role.JUDGE: variables, Role.ARCHIVIST: {**variables, **next_port}})
+    _both({Role.JUDGE: environment(), Role.ARCHIVIST: {**environment(), **next_port}})
 
 
 def _command(role: Role) -> list[str]:

@@ -23,6 +23,7 @@ from ledger.judge.start import started
 from ledger.judge.term import Deposed, Term
 from ledger.log.bell import Bell
 from ledger.log.sqlite import SqliteLog
+from ledger.settings import MuteLimits, mute_limits
 
 STALE_MS = 600
 """A judge whose heartbeat is older has lost its term; it beats every 150 ms."""
@@ -43,6 +44,7 @@ class Judge:
     `trims`: what is archived, by whomever, and no longer needed is deleted from the log.
     Without any registered process alive it ends after `idle_s` of silence (None: never);
     while another judges, after `standby_s` (None: never). `version` is the deciding version.
+    Without `mutes` the variables are read, which raises BadVariable.
     Every method raises JudgeTooOld where a higher one has judged, and what the log raises.
     """
 
@@ -55,6 +57,7 @@ class Judge:
         standby_s: float | None = None,
         say: Callable[[str], object] | None = None,
         version: int = FOLD_VERSION,
+        mutes: MuteLimits | None = None,
     ) -> None:
         self.log = log
         self.terms = 0
@@ -63,6 +66,7 @@ class Judge:
         self._say_to = say or _to_stderr
         self._said: dict[str, float] = {}
         self._version = version
+        self._mutes = mutes or mute_limits()
         self._stop = threading.Event()
         self._term: Term | None = None
         self._failing: dict[int, str] = {}
@@ -128,7 +132,10 @@ class Judge:
         epoch = self.log.take_judgeship(this_process(), self._version, STALE_MS)
         if epoch is None:
             return False
-        self._term = Term(self.log, epoch, say=self._say, stop=self._stop, failing=self._failing)
+        self._term = Term(
+            self.log, epoch, say=self._say, stop=self._stop, failing=self._failing,
+            mutes=self._mutes,
+        )  # fmt: skip
         self.terms += 1
         started(self.log.path)
         return True

@@ -12,14 +12,9 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from ledger.settings import MuteLimits
 from ledger.wire import BYTES_MAX
 
-IN_ROW_MAX = 100
-"""So many refused records of one source in a row mute it."""
-MUTED_MS = 60_000
-"""For so long, or until a good record of it."""
-SOURCES_MAX = 1_000
-"""So many sources are kept in mind; the oldest is forgotten first."""
 SHOWN_MAX = 140
 
 
@@ -40,8 +35,8 @@ class _Bad:
 class Muting:
     """The sources that were refused lately. False while there is none, which is the rule."""
 
-    def __init__(self, *, in_row_max: int = IN_ROW_MAX, muted_ms: int = MUTED_MS) -> None:
-        self._in_row_max, self._muted_ms = in_row_max, muted_ms
+    def __init__(self, limits: MuteLimits) -> None:
+        self._limits = limits
         self._bad: dict[str, _Bad] = {}
         self.muted = 0
 
@@ -52,7 +47,7 @@ class Muting:
         """Note a refused record of `source` at `at_ms` of the log's clock."""
         bad = self._bad.get(source)
         if bad is None:
-            if len(self._bad) >= SOURCES_MAX:
+            if len(self._bad) >= self._limits.sources_max:
                 del self._bad[next(iter(self._bad))]
             bad = self._bad[source] = _Bad()
         if bad.until_ms and at_ms < bad.until_ms:
@@ -64,13 +59,14 @@ class Muting:
             bad.count, bad.until_ms, bad.uncopied = 1, 0, 0
             return Heed(True, again)
         bad.count += 1
-        if bad.count < self._in_row_max:
+        if bad.count < self._limits.in_row_max:
             return Heed(True)
-        bad.until_ms = at_ms + self._muted_ms
+        muted_ms = self._limits.muted_ms
+        bad.until_ms = at_ms + muted_ms
         return Heed(
             True,
             f"source_muted: {bad.count} records of {source[:SHOWN_MAX]!r} were refused in a row; "
-            f"for {self._muted_ms // 1000} s, or until a good one, more are counted, not copied",
+            f"for {muted_ms / 1000:g} s, or until a good one, more are counted, not copied",
         )
 
     def good(self, *sources: str) -> str:

@@ -25,6 +25,7 @@ from ledger.judge.process import gone
 from ledger.log import JudgeTooOld
 from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_judge import boottime_ms
+from ledger.settings import mute_limits
 
 LATE_MS = 350
 """A heartbeat this old is late; at `judge.STALE_MS` its judge is deposed."""
@@ -52,8 +53,9 @@ def ensure(log: SqliteLog | str | Path) -> bool:
     """Start a judge process if nobody judges the log; True if one was started now.
 
     Does not wait for it. Raises JudgeNotStarted, JudgeTooOld where a higher version has judged
-    and does no more, and what opening a log raises.
+    and does no more, BadVariable where the judge would not begin, and what opening a log raises.
     """
+    mute_limits()
     if isinstance(log, SqliteLog):
         return _ensure(log)
     with SqliteLog(log) as opened:

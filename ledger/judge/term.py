@@ -26,6 +26,7 @@ from ledger.judge.restore import restore
 from ledger.log import LogFull, LogLocked
 from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_rows import Refusal, Row
+from ledger.settings import MuteLimits
 from ledger.wire import UnreadableEvent, encode, encode_verdict
 
 SOURCE = "judge"
@@ -108,12 +109,13 @@ class Term:
         say: Callable[[str], object],
         stop: Flag,
         failing: dict[int, str],
+        mutes: MuteLimits,
     ) -> None:
         self.log, self.epoch = log, epoch
         self.judged = 0
         self.heard_s = time.monotonic()
         self._say, self._stop, self._failing = say, stop, failing
-        self._muting = Muting()
+        self._muting = Muting(mutes)
         self.chores = Chores(log.path, epoch)
         self._most = BATCH_ROWS[0]
         self._committed = self._committed_s = 0.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ledger
+from tests.cli.calling import ledger, process
 
 
 def test_a_file_needs_no_worker(tmp_path: Path) -> None:
@@ -21,6 +21,9 @@ def test_a_file_needs_no_worker(tmp_path: Path) -> None:
         (("clerk",), "clerk"),
         (("judge", "--web-port", "70000"), "--web-port"),
         (("judge", "--wait-s", "soon"), "--wait-s"),
+        (("judge", "--muted-s", "0"), "--muted-s"),
+        (("judge", "--refused-in-row-max", "1.5"), "--refused-in-row-max"),
+        (("archivist", "--commit-s", "0"), "--commit-s"),
     ],
 )
 def test_wrong_options_are_said(options: tuple[str, ...], problem: str) -> None:
@@ -28,3 +31,11 @@ def test_wrong_options_are_said(options: tuple[str, ...], problem: str) -> None:
 
     assert said.code == 2
     assert problem in said.err
+
+
+def test_up_heeds_the_variables_of_workers() -> None:
+    """It has few options of its own; the others are not set back to their defaults."""
+    said = process("--log", "kafka://127.0.0.1:1", "up", LEDGER_WEB_PORT="many")
+
+    assert said.code == 2
+    assert "LEDGER_WEB_PORT is 'many'; it must be a whole number, 0 or more" in said.err

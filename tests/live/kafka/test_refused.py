@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ledger.core.events import Event, RunStarted
-from ledger.judge.muting import IN_ROW_MAX
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
@@ -147,20 +146,23 @@ def test_the_clock_of_a_sender_is_never_a_runs_clock(place: Place) -> None:
     assert "2038-01-19 03:14:08 is the sender's clock, not the log's" in row["reason"]
 
 
-def test_too_many_in_a_row_mute_their_source_and_not_the_worker(place: Place) -> None:
+def test_too_many_in_a_row_mute_their_source_and_not_the_worker(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broken publisher fills neither the topic nor anybody's screen."""
+    monkeypatch.setenv("LEDGER_REFUSED_IN_ROW_MAX", "4")
     bad = (HERE.encode(), b'{"type":"nonsense","source":"host-1"}')
     other = (b"k", b"?")
     good = (HERE.encode(), started(HERE))
-    partition = judged(place, [*[bad] * (IN_ROW_MAX + 20), other, good, bad])
+    partition = judged(place, [*[bad] * 24, other, good, bad])
     rows = listed(place, "-n", "1000")[::-1]
     findings = [row for row in rows if row["reason"].startswith(("source_muted", "source_heard"))]
 
     assert partition.memory.state.runs.keys() == {HERE}
-    assert (partition.refusals.count, partition.refusals.muted) == (IN_ROW_MAX + 22, 20)
-    assert len(rows) == IN_ROW_MAX + 4
+    assert (partition.refusals.count, partition.refusals.muted) == (26, 20)
+    assert len(rows) == 8
     assert [row["source"] for row in findings] == ["host-1", "host-1"]
-    assert f"{IN_ROW_MAX} records of 'host-1' were refused in a row" in findings[0]["reason"]
+    assert "4 records of 'host-1' were refused in a row" in findings[0]["reason"]
     assert "20 refused records were not copied" in findings[1]["reason"]
 
 
