@@ -33,6 +33,8 @@ DEFAULT_URL = "kafka://127.0.0.1:9092"
 SESSION_S = 6.0
 """A worker that was silent so long is dead to the group. Brokers allow no less by default
 (`group.min.session.timeout.ms`)."""
+HEARTBEAT_S = 0.3
+"""A worker hears so late that others come or leave, and until all have heard nobody goes on."""
 REQUEST_S = 90.0
 """Faust wants no session longer than a request."""
 LEAVE_S = 30.0
@@ -154,7 +156,7 @@ def _settings(session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
         "broker_session_timeout": session_s,
         "broker_request_timeout": max(REQUEST_S, 2 * session_s),
         "broker_rebalance_timeout": session_s + 2,
-        "broker_heartbeat_interval": session_s / 6,
+        "broker_heartbeat_interval": min(session_s / 6, HEARTBEAT_S),
         "consumer_max_fetch_size": 2**20,
     }
 
