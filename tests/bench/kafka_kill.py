@@ -34,7 +34,7 @@ def figures() -> Iterator[Figure]:
     """Every figure of this module."""
     with running() as broker, tempfile.TemporaryDirectory() as folder:
         place = _log(broker.bootstrap, "loaded")
-        with judging(place, Path(folder)), _loaded(place), _ledger(place) as led:
+        with judging(place, Path(folder)), loaded(place, LOAD_PER_S, LOAD_S), _ledger(place) as led:
             yield from _kills(led, "_loaded", IDLE)
         place = _log(broker.bootstrap, "backlog")
         fill(place, BACKLOG)
@@ -45,11 +45,11 @@ def figures() -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def _loaded(place: Place) -> Iterator[None]:
+def loaded(place: Place, events_per_s: int, seconds: int) -> Iterator[None]:
     """While a fleet writes."""
-    command = [sys.executable, "-m", "tests.live.kafka.load", url_of(place), str(LOAD_S)]
+    command = [sys.executable, "-m", "tests.live.kafka.load", url_of(place), str(seconds)]
     with subprocess.Popen(
-        [*command, str(LOAD_PER_S)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [*command, str(events_per_s)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
     ) as load:  # fmt: skip
         assert load.stdin is not None

@@ -132,7 +132,7 @@ def test_an_upgrade_keeps_what_was_published(place: Place, tmp_path: Path) -> No
         begins = write(place, fleet)
         wait_for(lambda: len(asyncio.run(versions(place))) == count, UP_S, what="judges")
         new.start()
-        wait_for(lambda: _shared(place), UP_S, what="each version to have two", poll_s=0.1)
+        wait_for(lambda: shared(place), UP_S, what="each version to have two", poll_s=0.1)
         mine = [p for p, version in asyncio.run(versions(place)).items() if version != NEXT]
         ends = write(place, fleet)
         wait_for(lambda: _spoke(place, mine, begins), UP_S, what="verdicts", poll_s=0.1)
@@ -170,7 +170,7 @@ def test_a_lower_one_that_must_end_keeps_nobody_waiting(place: Place, tmp_path: 
         write(place, fleet)
         wait_for(lambda: len(asyncio.run(versions(place))) == count, UP_S, what="judges")
         new.start()
-        wait_for(lambda: _shared(place), UP_S, what="each version to have two", poll_s=0.1)
+        wait_for(lambda: shared(place), UP_S, what="each version to have two", poll_s=0.1)
         write(place, fleet)
         assert new.stop(1) == 0
         assert old.running[1].wait(UP_S) == 1
@@ -185,7 +185,8 @@ def test_a_lower_one_that_must_end_keeps_nobody_waiting(place: Place, tmp_path: 
         holds(place, number, said(place, number))
 
 
-def _shared(place: Place) -> bool:
+def shared(place: Place) -> bool:
+    """Whether each version has two partitions."""
     return list(asyncio.run(versions(place)).values()).count(NEXT) == 2
 
 
