@@ -164,6 +164,7 @@ class Judge:
 
     async def _hold(self, number: int) -> None:
         """Get the partition into our hands, however often that takes, and look after it."""
+        said = ""
         nap_s, longest_s = AGAIN_S
         parked = self._held.get(number)
         if parked is not None:
@@ -176,7 +177,9 @@ class Judge:
                 return
             except LOST as problem:
                 self.lost += 1
-                self._say(f"partition {number} is taken over again: {problem!r:.300}")
+                if (why := _why(problem)) != said:
+                    self._say(f"partition {number} is taken over again: {why}")
+                    said = why
                 await self._drop(self._held.get(number))
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
@@ -246,7 +249,7 @@ class Judge:
                 if partition.caught_up:
                     await partition.checkpoint()
         except (*LOST, TimeoutError) as problem:
-            self._say(f"partition {partition.number} is not settled: {problem!r:.300}")
+            self._say(f"partition {partition.number} is not settled: {_why(problem)}")
             await self._drop(partition)
 
     async def _start_over(self, partition: Partition, why: str) -> None:
@@ -286,6 +289,10 @@ class Judge:
             task = self._tasks.pop(number, None)
             if task is not None:
                 task.cancel()
+
+
+def _why(problem: BaseException) -> str:
+    return f"{problem!s:.300}" or type(problem).__name__
 
 
 def _to_stderr(text: str) -> None:

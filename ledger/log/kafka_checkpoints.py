@@ -131,8 +131,10 @@ class Checkpoints:
     async def _patiently(self, doing: Any) -> Any:
         try:
             return await asyncio.wait_for(doing, PATIENCE_S)
-        except (KafkaError, TimeoutError, AssertionError) as problem:
-            raise NotOwner(f"{type(problem).__name__} {problem}") from problem
+        except TimeoutError as problem:
+            raise NotOwner(f"no answer within {PATIENCE_S:g} s") from problem
+        except (KafkaError, AssertionError) as problem:
+            raise NotOwner(str(problem) or type(problem).__name__) from problem
 
 
 def _heard(sent: asyncio.Future[Any]) -> None:
