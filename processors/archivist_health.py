@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from .archivist import RETENTION_PERCENT, Archivist
+from .holder import CUT_OFF
 from .metrics import values
 
 
@@ -37,7 +38,8 @@ class ArchivistHealth:
 
     def problems(self) -> list[str]:
         """Why the worker is not well; nothing: all it was given is archived in time."""
-        found = list(self.archivist.broken_partitions.values())
+        found = [CUT_OFF] if self.archivist.cut_off() else []
+        found += self.archivist.broken_partitions.values()
         percent = self.archivist.retention_percent()
         if percent >= RETENTION_PERCENT:
             found.append(f"it is behind by {percent} % of the time that Kafka keeps a record")

@@ -98,6 +98,7 @@ class WorkerApp(faust.App):
     ) -> None:
         """Give every chunk of the topics to `take`, from where `holder` wants to go on."""
         holder.give_up, holder.read_again = self.give_up, self._read_again
+        holder.cut_off = self._cut_off
         transport = Transport(self.kafka_brokers, self)
         transport.holder = holder
         self.transport = transport
@@ -111,6 +112,9 @@ class WorkerApp(faust.App):
 
     def _read_again(self, tp: TP) -> None:
         self.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
+
+    def _cut_off(self) -> bool:
+        return bool(self.consumer.cut_off())  # type: ignore[attr-defined]
 
 
 def place_from(place: Place | str | None) -> Place:

@@ -13,6 +13,7 @@ from typing import Any
 
 from faust.types import TP
 
+from .holder import CUT_OFF
 from .judge import Judge
 from .partition import Partition
 
@@ -70,7 +71,7 @@ class Health:
         judge = self.judge
         if not judge.joined:
             return ["it has not joined the group of judges yet"]
-        found = []
+        found = [CUT_OFF] if judge.cut_off() else []
         held = judge.held
         for number in sorted(judge.assigned_partitions):
             if number in judge.broken_partitions:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from faust.types import TP
 
+CUT_OFF = "no broker answers that coordinates its group"
+"""Why a worker is not well; it waits, as long as that takes."""
+
 
 class Chunk(NamedTuple):
     """Records of one partition, in order, fetched from the offset `start` on.

@@ -110,3 +110,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def dropped(self) -> bool:
         """Whether the group has already given our partitions to others."""
         return bool(self._ensure_consumer()._coordinator.generation == NO_GENERATION)
+
+    def cut_off(self) -> bool:
+        """Whether no broker that coordinates our group is known, or none any more."""
+        coordinator = getattr(self._consumer, "_coordinator", None)
+        return coordinator is None or coordinator.coordinator_id is None

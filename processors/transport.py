@@ -21,7 +21,8 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `on_buffer_full` how it stops reading one.
     `_create_worker_consumer` makes aiokafka's consumer; its two private fields set here are read
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
-    a hole. `_coordinator.generation` is -1 when the group has dropped this member.
+    a hole. `_coordinator.generation` is -1 when the group has dropped this member, and
+    `coordinator_id` is None while no broker answers for the group.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class Consumer(driver.Consumer):
     def read_again(self, tp: TP) -> None:
         """Read the partition from where its holder wants it, whatever was fetched."""
         self._placed.discard(tp)
+
+    def cut_off(self) -> bool:
+        """Whether no broker answers that coordinates our group."""
+        return self._reading.cut_off()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
         """(partition, message) for each chunk that was fetched."""

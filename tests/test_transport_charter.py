@@ -164,6 +164,13 @@ def test_who_left_the_group_has_no_generation() -> None:
     assert "DEFAULT_GENERATION_ID" in inspect.getsource(GroupCoordinator.reset_generation)
 
 
+def test_a_group_whose_broker_is_gone_has_no_coordinator() -> None:
+    """It is how `/health` knows; the fetcher tries again for ever, and says nothing."""
+    assert "self.coordinator_dead()" in inspect.getsource(GroupCoordinator._send_req)
+    assert "self.coordinator_id = None" in inspect.getsource(GroupCoordinator.coordinator_dead)
+    assert "self._coordinator = None" in inspect.getsource(AIOKafkaConsumer.__init__)
+
+
 def test_stopping_ends_the_flow_before_the_consumer() -> None:
     """`stopping` settles while the thread is there and nothing more is delivered."""
     stop = inspect.getsource(App._stop_consumer)

@@ -11,7 +11,7 @@ from ledger.log.kafka_topics import apply
 from tests.live.kafka.broker import Broker, running
 
 PARTITIONS = 4
-LONG = {"test_chaos", "test_brokers", "test_upgrade", "test_kill_worst"}
+LONG = {"test_broker_away", "test_brokers", "test_chaos", "test_kill_worst", "test_upgrade"}
 """Files that take minutes: they run beside all the others, with a broker of their own."""
 
 

@@ -104,11 +104,17 @@ def a_run_of_each() -> list[str]:
 @contextmanager
 def at_work(place: Place, folder: Path) -> Iterator[tuple[ledger.Ledger, Agents]]:
     """Agents at work, judged by one worker."""
+    with judging(place, folder) as url, agents_at(url) as found:
+        yield found
+
+
+@contextmanager
+def agents_at(url: str) -> Iterator[tuple[ledger.Ledger, Agents]]:
+    """Agents at work, whoever judges them."""
     pinned = limits(
         unreachable_wait_ms=PATIENT_S * 1_000, run_tool_calls_max=MANY, agent_tool_calls_max=MANY
     )
     with ExitStack() as stack:
-        url = stack.enter_context(judging(place, folder))
         led = stack.enter_context(ledger.connect(url, policy=pinned))
         runs = [stack.enter_context(led.run("r", run=name)) for name in a_run_of_each()]
         agents = Agents(led, runs)
