@@ -13,7 +13,7 @@ pytest.importorskip("aiokafka", reason="install coordination-ledger[kafka]")
 
 import ledger
 from ledger.core.verdicts import Verdict
-from ledger.log import LogError, LogUnreachable
+from ledger.log import LogUnreachable
 from ledger.log.kafka_bell import LocalBell
 from ledger.log.kafka_loop import loop_thread
 from ledger.log.kafka_place import BadPlace
@@ -44,7 +44,7 @@ def test_a_secret_is_in_no_error() -> None:
 
 
 def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match=r"certificates cannot be read.*check ca"):
+    with pytest.raises(BadPlace, match=r"ca '.*none.pem' cannot be read: No such file"):
         ledger.connect(f"kafkas://127.0.0.1:1?ca={tmp_path / 'none.pem'}")
 
 

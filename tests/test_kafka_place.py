@@ -1,6 +1,7 @@
 """Addresses of ledgers on Kafka: read right, refused with a sentence, secrets never shown."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -57,13 +58,15 @@ def test_an_authority_named_in_settings_is_read(tmp_path: Path) -> None:
     settings = {"LEDGER_KAFKA_CA": str(tmp_path / "none.pem")}
 
     assert place("kafka://host:9092", settings).security == {}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadPlace, match=r"none\.pem' cannot be read: No such file"):
         place("kafkas://host:9092", settings)
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://host", "kafka://", "kafka://h?what=1", "kafka://h?partitions=many"]
-)
+    "url",
+    ["", "http://host", "kafka://", "kafka://h?what=1", "kafka://h?partitions=many",
+     "kafka://h:port", "kafka://[h"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused_with_the_form_of_one(url: str) -> None:
     with pytest.raises(BadPlace, match="write kafka://host:9092/prefix"):
         place(url)
@@ -76,6 +79,38 @@ def test_a_secret_is_shown_nowhere() -> None:
 
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(place("kafka://me:secret@host"))
+
+
+@pytest.mark.parametrize("secret", ["hu/sh", "hu?sh", "hu#sh", "12/hush"])
+def test_a_secret_that_ends_the_address_is_no_host(secret: str) -> None:
+    """Half of it would be looked up in the network's names, and be in the error."""
+    with pytest.raises(BadPlace, match=r"as %2F %3F %23 %40") as caught:
+        place(f"kafka://me:{secret}@host:9092/x")
+
+    assert secret not in str(caught.value)
+    assert secret[:2] not in str(caught.value)
+    secret = quote(secret, safe="")
+    assert place(f"kafka://me:{secret}@host:9092/x").bootstrap == "host:9092"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [("kafka://me:s@h?sasl=GSSAPI", "'GSSAPI' is not supported; choose of SCRAM-SHA-512,"),
+     ("kafka://me@h", "user 'me' has no secret; .*LEDGER_KAFKA_PASSWORD"),
+     ("kafka://me:s@h?ca=ca.pem", "ca is for TLS; write kafkas://")],
+)  # fmt: skip
+def test_what_cannot_work_is_said_before_a_broker_is_asked(url: str, problem: str) -> None:
+    """The last would send the secret for everybody to read."""
+    with pytest.raises(BadPlace, match=problem):
+        place(url, {})
+
+
+def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    for options in (f"ca={junk}", f"cert={junk}&key={junk}"):
+        with pytest.raises(BadPlace, match=r"TLS cannot use .*junk.pem.*give PEM files"):
+            place(f"kafkas://h?{options}", {})
 
 
 @pytest.mark.parametrize(

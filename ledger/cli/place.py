@@ -48,12 +48,9 @@ class Place:
             raise KafkaNotInstalled from None
         # What it has to say of itself comes as an error too, and then with a remedy.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        from ledger.log.kafka_place import BadPlace, place
+        from ledger.log.kafka_place import place
 
-        try:
-            return place(self.kafka)
-        except OSError as problem:
-            raise BadPlace(shown(self.kafka), f"its certificates: {problem}") from None
+        return place(self.kafka)
 
     def open_log(self, *, create: bool = False) -> AnyLog:
         """The log, whichever it is; with `create` a missing file becomes one, topics never do.

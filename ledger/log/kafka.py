@@ -70,8 +70,8 @@ class _Segment(NamedTuple):
 class KafkaLog(Closing):
     """The log at a `kafka://` URL. Threads may share it; a fork may use it on both sides.
 
-    Raises BadPlace for what is no URL, LogUnreachable where no broker answers, LogError where
-    topics are missing or not as they must be.
+    Raises BadPlace for a URL that cannot be used, LogUnreachable where no broker answers, LogError
+    where topics are missing or not as they must be.
     """
 
     _session: Session | None
@@ -79,12 +79,7 @@ class KafkaLog(Closing):
 
     def __init__(self, url: str) -> None:
         self.path = shown(url)
-        try:
-            self.place = place_of(url)
-        except OSError as problem:
-            raise LogError(
-                self.path, f"its certificates cannot be read ({problem})", "check ca, cert and key"
-            ) from None
+        self.place = place_of(url)
         self._closed = False
         self._keys: dict[bytes, float] = {}
         self._hint = 0
