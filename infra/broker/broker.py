@@ -4,6 +4,8 @@ Run as a program. It says what it does as JSON lines on standard output, beginni
 `{"bootstrap": "127.0.0.1:…", "nodes": {"1": pid, …}}` once every node answers, takes
 `kill N` and `start N` on standard input, and stops all nodes when its input ends.
 Needs Java 17 and Maven; the jars come from Maven once and stay in `target/lib`.
+With `--secured` one node has the doors of `secured.py` too, and the first line their addresses
+and keys; that needs `openssl`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import secured
+
 HERE = Path(__file__).resolve().parent
 JARS = HERE / "target" / "lib"
 UP_WITHIN_S = 60.0
@@ -30,7 +34,7 @@ HEAP_MB = {1: 1024, 3: 512}
 
 
 class Missing(Exception):
-    """Java or Maven is not there, or the jars are not to be had; the message says what to do."""
+    """Java, Maven or openssl is not there, or the jars are not to be had; the message says what to do."""
 
 
 def jars() -> Path:
@@ -73,11 +77,15 @@ def free_ports(count: int) -> list[int]:
 
 
 class Cluster:
-    """`size` nodes, each broker and controller, with their data below `folder`."""
+    """`size` nodes, each broker and controller, with their data below `folder`.
 
-    def __init__(self, size: int, folder: Path) -> None:
+    `doors` are the ports of listeners of `secured.py`, which a node has beside the plain one.
+    """
+
+    def __init__(self, size: int, folder: Path, doors: dict[str, int]) -> None:
         self.size = size
         self.folder = folder
+        self.doors = doors
         self.nodes: dict[int, subprocess.Popen[bytes]] = {}
         ports = free_ports(2 * size)
         self.ports = dict(enumerate(ports[:size], 1))
@@ -87,7 +95,8 @@ class Cluster:
         for node in self.ports:
             self._write_properties(node)
             config = str(self._file(node))
-            self._tool("format", "-t", cluster_id, "-c", config)
+            users = secured.scram_users() if doors else []
+            self._tool("format", "-t", cluster_id, "-c", config, *users)
 
     @property
     def bootstrap(self) -> str:
@@ -155,14 +164,17 @@ class Cluster:
         copies = min(self.size, 3)
         client, control = self.ports[node], self.voters[node]
         voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in self.voters.items())
+        ours = {"PLAINTEXT": client, **self.doors}
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ours.items())
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **secured.DOORS}
         properties = {
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{control}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{control}",
+            "advertised.listeners": listeners,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(map(":".join, protocols.items())),
             "log.dirs": self.folder / f"node-{node}",
             "offsets.topic.replication.factor": copies,
             "offsets.topic.num.partitions": 4,
@@ -179,6 +191,7 @@ class Cluster:
             # A test kills the leader and wants a new one while it watches.
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
+            **(secured.properties(self.folder) if self.doors else {}),
         }
         lines = (f"{key}={value}" for key, value in properties.items())
         self._file(node).write_text("\n".join(lines) + "\n")
@@ -194,7 +207,10 @@ def _serve(cluster: Cluster) -> None:
         cluster.start(node)
     for node in cluster.ports:
         cluster.wait(node)
-    _say(bootstrap=cluster.bootstrap, nodes=cluster.pids())
+    ready: dict[str, object] = {"bootstrap": cluster.bootstrap, "nodes": cluster.pids()}
+    if cluster.doors:
+        ready["secured"] = secured.ways_in(cluster.folder, cluster.doors)
+    _say(**ready)
     for line in sys.stdin:
         verb, _, number = line.strip().partition(" ")
         node = int(number) if number.isdigit() else 0
@@ -213,12 +229,21 @@ def main() -> int:
     """Run the cluster until the input ends; 2 where a broker cannot run here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=1, choices=(1, 3))
+    parser.add_argument("--secured", action="store_true", help="one node, with TLS and SASL too")
     wanted = parser.parse_args()
+    if wanted.secured and wanted.nodes != 1:
+        parser.error("--secured is one node")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     folder = Path(tempfile.mkdtemp(prefix="ledger-broker-"))
     cluster = None
     try:
-        cluster = Cluster(wanted.nodes, folder)
+        doors: dict[str, int] = {}
+        if wanted.secured:
+            if shutil.which("openssl") is None:
+                raise Missing("a secured broker needs `openssl`, and there is none here: install it")
+            secured.make_certificates(folder)
+            doors = dict(zip(secured.DOORS, free_ports(len(secured.DOORS)), strict=True))
+        cluster = Cluster(wanted.nodes, folder, doors)
         _serve(cluster)
     except Missing as problem:
         sys.stderr.write(f"{problem}\n")

@@ -22,12 +22,16 @@ MISSING = 2
 
 
 class Broker:
-    """A running cluster: `bootstrap`, and `say` to kill and start nodes."""
+    """A running cluster: `bootstrap`, and `say` to kill and start nodes.
+
+    `secured` says how it is entered by its other doors (`infra/broker/secured.py`), if it has any.
+    """
 
     def __init__(self, process: "subprocess.Popen[str] | None", ready: dict[str, Any]) -> None:
         self._process = process
         self.bootstrap: str = ready["bootstrap"]
         self.nodes: dict[str, int] = ready.get("nodes", {})
+        self.secured: dict[str, Any] = ready.get("secured", {})
 
     def say(self, line: str) -> None:
         """`kill N` or `start N`; returns when it is done."""
@@ -41,14 +45,16 @@ class Broker:
 
 
 @contextmanager
-def running(nodes: int = 1) -> Iterator[Broker]:
-    """A broker of that many nodes, ended with the block."""
+def running(nodes: int = 1, *options: str) -> Iterator[Broker]:
+    """A broker of that many nodes, ended with the block; `options` as its program takes them."""
     named = os.environ.get("LEDGER_KAFKA")
+    if named and options:
+        pytest.skip(f"the broker that LEDGER_KAFKA names is not ours to start with {options}")
     if named:
         yield Broker(None, {"bootstrap": named.partition("://")[2].partition("/")[0] or named})
         return
     process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), "--nodes", str(nodes)],
+        [sys.executable, str(PROGRAM), "--nodes", str(nodes), *options],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdin is not None

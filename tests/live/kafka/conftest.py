@@ -9,6 +9,7 @@ import pytest
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_topics import apply
 from tests.live.kafka.broker import Broker, running
+from tests.live.kafka.doors import Doors
 
 PARTITIONS = 4
 LONG = {"test_broker_away", "test_brokers", "test_chaos", "test_kill_worst", "test_upgrade"}
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def broker() -> Iterator[Broker]:
     with running() as broker:
         yield broker
+
+
+@pytest.fixture(scope="module")
+def doors() -> Iterator[Doors]:
+    """Of a broker that lets in only whom it knows."""
+    with running(1, "--secured") as broker:
+        yield Doors(broker)
 
 
 @pytest.fixture
