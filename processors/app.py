@@ -18,7 +18,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.kafka_asker import Asker
 from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_topics import KafkaUnreachable
+from ledger.log.kafka_start import KafkaUnreachable
 from ledger.settings import whole
 from ledger.topics import wanted
 

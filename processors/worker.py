@@ -24,7 +24,8 @@ import faust
 from ledger.cli.output import StatusLine
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place, place
-from ledger.log.kafka_topics import KafkaUnreachable, check
+from ledger.log.kafka_start import KafkaUnreachable, NotLetIn
+from ledger.log.kafka_topics import check
 from ledger.settings import number, whole
 
 from .app import create_app
@@ -129,7 +130,7 @@ def _archivist(where: Place, **how: Any) -> Any:
 def wait_for_brokers(where: Place, wait_s: float, say: Callable[[str], object]) -> None:
     """Return once the topics are there and as they must be.
 
-    Raises KafkaUnreachable where nobody answers for `wait_s`, TopicsWrong at once.
+    Raises KafkaUnreachable where nobody answers for `wait_s`, NotLetIn and TopicsWrong at once.
     """
     until_s, told = time.monotonic() + wait_s, False
     while True:
@@ -137,7 +138,7 @@ def wait_for_brokers(where: Place, wait_s: float, say: Callable[[str], object]) 
             asyncio.run(check(where))
             return
         except KafkaUnreachable as problem:
-            if time.monotonic() >= until_s:
+            if isinstance(problem, NotLetIn) or time.monotonic() >= until_s:
                 raise
             if not told:
                 say(f"waiting up to {wait_s:g} s for {where.bootstrap}: {problem.problem}")

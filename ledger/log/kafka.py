@@ -39,7 +39,8 @@ from ledger.log.kafka_part import PAGE_RECORDS, KafkaPart
 from ledger.log.kafka_place import place as place_of
 from ledger.log.kafka_place import shown
 from ledger.log.kafka_session import Session, look
-from ledger.log.kafka_topics import KafkaUnreachable, TopicsWrong
+from ledger.log.kafka_start import NotLetIn, unreachable
+from ledger.log.kafka_topics import TopicsWrong
 from ledger.log.rows import ControlRow, RefusedRow, Row, VerdictRow
 
 if TYPE_CHECKING:
@@ -342,12 +343,14 @@ class KafkaLog(Closing):
             said = "; ".join(one.partition("; create it")[0] for one in wrong.problems)
             remedy = "`ledger topics apply` creates what is missing"
             raise LogError(self.path, said, remedy) from None
-        except (KafkaUnreachable, KafkaError, OSError, TimeoutError) as problem:
+        except (KafkaError, OSError) as problem:
             raise self._unreachable(problem) from None
 
     def _unreachable(self, problem: BaseException | None) -> LogUnreachable:
-        cause = problem.problem if isinstance(problem, KafkaUnreachable) else problem
-        why = f" ({str(cause) or type(cause).__name__})" if cause else ""
+        found = unreachable(self.place, problem) if problem else None
+        if isinstance(found, NotLetIn):
+            return LogUnreachable(self.path, found.problem, found.remedy)
+        why = f" ({found.problem})" if found else ""
         return LogUnreachable(
             self.path, f"the brokers do not answer{why:.300}",
             "see that they are up, and that address, user and rights are right",

@@ -18,6 +18,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorFor
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_start import start
 from ledger.log.kafka_verdicts import Heard
 
 END_S = 3.0
@@ -64,11 +65,7 @@ class Asker:
     async def _kept(self, group: str, events: str) -> dict[int, Any]:
         if self._admin is None:
             admin = AIOKafkaAdminClient(**self._place.client())
-            try:
-                await admin.start()
-            except BaseException:
-                await quietly(admin.close())
-                raise
+            await start(admin, self._place)
             self._admin = admin
         found = await self._patiently(group)
         return {

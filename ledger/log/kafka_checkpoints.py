@@ -23,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata
 from ledger.log.kafka_outbox import BATCH_BYTES, hear
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_start import start
 from ledger.log.kafka_verdicts import Heard
 
 TRANSACTION_MS = 30_000
@@ -62,7 +63,7 @@ class Checkpoints:
             max_batch_size=BATCH_BYTES,
             max_request_size=RECORD_BYTES_MAX,
         )
-        await self._patiently(self._producer.start())
+        await self._patiently(start(self._producer, self._place))
 
     async def load(self) -> dict[str, bytes]:
         """The newest row of every key that has one."""

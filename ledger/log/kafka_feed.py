@@ -25,6 +25,7 @@ from ledger.log.kafka_asker import Asker, quietly
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_reader import OutOfRange
+from ledger.log.kafka_start import start
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published
 from ledger.wire import UnreadableEvent
 
@@ -153,11 +154,7 @@ class VerdictFeed:
     async def _assign(self) -> None:
         if self._consumer is None:
             consumer = _consumer(self._place, VERDICTS_WAIT_MS)
-            try:
-                await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
+            await start(consumer, self._place)
             self._consumer = consumer
         placed = {n: part for n, part in self._parts.items() if part.next >= 0}
         where = {n: TopicPartition(self._topic, n) for n in placed}
@@ -241,7 +238,7 @@ class ControlFeed:
         while True:
             consumer = _consumer(self._place, CONTROL_WAIT_MS)
             try:
-                await consumer.start()
+                await start(consumer, self._place)
                 consumer.assign([self._where])
                 consumer.seek(self._where, self.next)
                 while True:

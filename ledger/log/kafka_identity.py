@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_topics import KafkaUnreachable
+from ledger.log.kafka_start import start, unreachable
 
 __all__ = ["KafkaError", "log_id"]
 
@@ -21,10 +21,10 @@ async def log_id(place: Place) -> str:
     """The id of the log at this place. Raises KafkaUnreachable."""
     admin = AIOKafkaAdminClient(**place.client())
     try:
-        await admin.start()
+        await start(admin, place)
         cluster = await admin.describe_cluster()
-    except KafkaError as problem:
-        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+    except (KafkaError, OSError) as problem:
+        raise unreachable(place, problem) from None
     finally:
         await admin.close()
     return f"kafka-{cluster['cluster_id']}-{place.prefix}"

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import start
 
 BATCH_BYTES = 900_000
 RECORD_BYTES_MAX = 4 * 2**20
@@ -90,9 +91,8 @@ class Producers:
             if self._current is None:
                 made = producer(self._place)
                 try:
-                    await made.start()
+                    await start(made, self._place)
                 except KafkaError as problem:
-                    await made.stop()
                     raise OutboxFailed(problem) from problem
                 self._current, self._users[made] = made, 0
             self._users[self._current] += 1

@@ -12,8 +12,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from ledger.log.kafka_asker import Asker, quietly
+from ledger.log.kafka_asker import Asker
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import start
 
 FETCH_MS = 500
 FETCH_WAIT_MS = 50
@@ -72,10 +73,6 @@ class Past:
                 max_partition_fetch_bytes=4 * 2**20,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
             )
-            try:
-                await consumer.start()
-            except BaseException:
-                await quietly(consumer.stop())
-                raise
+            await start(consumer, self._place)
             self._consumer = consumer
         return self._consumer

@@ -16,6 +16,7 @@ from aiokafka.errors import NoOffsetForPartitionError as NoPlace
 from aiokafka.errors import OffsetOutOfRangeError as OutOfRange
 
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import start
 
 __all__ = ["NoPlace", "OutOfRange", "Reader"]
 
@@ -30,6 +31,7 @@ class Reader:
     """
 
     def __init__(self, place: Place, *, committed: bool = False) -> None:
+        self._place = place
         self._consumer = AIOKafkaConsumer(
             **place.client(),
             group_id=None,
@@ -41,11 +43,7 @@ class Reader:
         )
 
     async def __aenter__(self) -> Reader:
-        try:
-            await self._consumer.start()
-        except BaseException:
-            await self._consumer.stop()
-            raise
+        await start(self._consumer, self._place)
         # aiokafka's own tasks must have begun: ended before, they cancel whoever ends them.
         await asyncio.sleep(0)
         return self

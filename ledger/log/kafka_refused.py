@@ -18,7 +18,8 @@ from ledger.errors import LedgerError
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_topics import KafkaUnreachable, need
+from ledger.log.kafka_start import start, unreachable
+from ledger.log.kafka_topics import need
 
 RANGE_LOST = "range_lost"
 REASON_MAX = 2_048
@@ -84,7 +85,7 @@ async def refused(place: Place) -> AsyncIterator[Refused]:
                         seen.add(where)
                         yield one
     except (KafkaError, OSError) as problem:
-        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+        raise unreachable(place, problem) from None
 
 
 async def lost(place: Place, partition: int) -> list[Lost]:
@@ -112,7 +113,7 @@ async def begins(place: Place, partition: int) -> int:
         async with Reader(place) as reader:
             return (await reader.bounds(place.topic("events"), partition))[0]
     except (KafkaError, OSError) as problem:
-        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+        raise unreachable(place, problem) from None
 
 
 async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None:
@@ -133,11 +134,11 @@ async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None
     ]
     sender = producer(place)
     try:
-        await sender.start()
+        await start(sender, place)
         topic = place.topic("refused")
         await sender.send_and_wait(topic, value=b"", partition=0, headers=headers)
     except (KafkaError, OSError) as problem:
-        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+        raise unreachable(place, problem) from None
     finally:
         await sender.stop()
 

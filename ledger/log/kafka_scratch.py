@@ -15,7 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_place import Place, place
-from ledger.log.kafka_topics import KafkaUnreachable, apply
+from ledger.log.kafka_start import start, unreachable
+from ledger.log.kafka_topics import apply
 from ledger.topics import wanted
 
 PARTITIONS = 4
@@ -46,10 +47,10 @@ async def remove(url: str) -> None:
     topics = wanted(where.prefix, replication=where.replication, partitions=where.partitions)
     admin = AIOKafkaAdminClient(**where.client())
     try:
-        await admin.start()
+        await start(admin, where)
         await admin.delete_topics([topic.name for topic in topics.values()])
     except (KafkaError, OSError) as problem:
-        raise _unreachable(where, problem) from None
+        raise unreachable(where, problem) from None
     finally:
         await admin.close()
 
@@ -57,13 +58,9 @@ async def remove(url: str) -> None:
 async def _brokers(where: Place) -> int:
     admin = AIOKafkaAdminClient(**where.client())
     try:
-        await admin.start()
+        await start(admin, where)
         return len((await admin.describe_cluster())["brokers"])
     except (KafkaError, OSError) as problem:
-        raise _unreachable(where, problem) from None
+        raise unreachable(where, problem) from None
     finally:
         await admin.close()
-
-
-def _unreachable(where: Place, problem: Exception) -> KafkaUnreachable:
-    return KafkaUnreachable(where.bootstrap, str(problem) or type(problem).__name__)

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_outbox import RECORD_BYTES_MAX, Letter, producer
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import start
 
 AGAIN_S = (0.05, 1.0)
 STOP_S = 5.0
@@ -78,11 +79,7 @@ class Sender:
         async with self._starting:
             if self._producer is None:
                 new = producer(self._place)
-                try:
-                    await new.start()
-                except BaseException:
-                    await _stop(new)
-                    raise
+                await start(new, self._place)
                 self._producer = new
             return self._producer
 

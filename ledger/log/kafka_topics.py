@@ -18,20 +18,10 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import start, unreachable
 from ledger.topics import Topic, differences, wanted
 
 LOOKS_MAX, LOOK_S = 100, 0.05
-
-
-class KafkaUnreachable(LedgerError):
-    """No broker answers, or it refuses us."""
-
-    def __init__(self, bootstrap: str, problem: str) -> None:
-        super().__init__(bootstrap, problem)
-        self.bootstrap, self.problem = bootstrap, problem
-
-    def __str__(self) -> str:
-        return f"{self.bootstrap}: {self.problem}; is the broker up, and the address right?"
 
 
 class TopicsWrong(LedgerError):
@@ -141,9 +131,9 @@ def _differences(topics: Iterable[Topic], there: dict[str, dict[str, Any]]) -> l
 async def _admin(place: Place) -> AsyncIterator[Any]:
     admin = AIOKafkaAdminClient(**place.client())
     try:
-        await admin.start()
+        await start(admin, place)
         yield admin
-    except KafkaError as problem:
-        raise KafkaUnreachable(place.bootstrap, str(problem) or type(problem).__name__) from None
+    except (KafkaError, OSError) as problem:
+        raise unreachable(place, problem) from None
     finally:
         await admin.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -115,3 +116,59 @@ def recorded(url: str) -> None:
         led.flush(60)
 
         assert led.log.read_run(run.id, 10)
+
+
+# --- what does not get in ---
+
+
+def wrong(doors: Doors) -> dict[str, tuple[str, str]]:
+    """URLs that cannot work, each with what is said of it."""
+    ca, tls = f"ca={doors.ca}", doors.address["SASL_SSL"]
+    user, other = doors.user(), doors.user(secret="wrong-hush")
+    certificate = "certificate does not hold"
+    return {
+        "secret": (doors.url(other, tls, ca), "does not take user 'ledger' with this secret"),
+        "secret, PLAIN": (
+            doors.url(other, tls, ca, "sasl=PLAIN"), r"user 'ledger' with this secret \(PLAIN\)",
+        ),
+        "user": (doors.url(doors.user("nobody"), tls, ca), "does not take user 'nobody'"),
+        "no user": (doors.url("", tls, ca), "wants a user; write user:secret@"),
+        "no user, no TLS": (doors.url("", "SASL_PLAINTEXT", tls=False), "wants a user"),
+        "a user too many": (doors.url(user, doors.plain, tls=False), "takes no users on this port"),
+        "no TLS": (doors.url(user, tls, tls=False), "speaks TLS on this port; write kafkas://"),
+        "TLS": (doors.url("", doors.plain, ca), "speaks no TLS on this port; write kafka://"),
+        "TLS, user": (doors.url(user, "SASL_PLAINTEXT", ca), "speaks no TLS on this port"),
+        "authority": (doors.url(user, tls), f"{certificate} .*name its authority with .ca=FILE"),
+        "expired": (doors.url("", "EXPIRED", ca), f"{certificate} .*expired.*; renew it"),
+        "host": (
+            doors.url(user, tls.replace("127.0.0.1", "localhost"), ca),
+            f"{certificate} .*not valid for 'localhost'.*; write the host as",
+        ),
+        "no certificate": (doors.url("", "MUTUAL", ca), "wants a certificate that it trusts"),
+        "ca": (doors.url(user, tls, "ca=none.pem"), "ca 'none.pem' cannot be read: No such file"),
+    }  # fmt: skip
+
+
+def test_who_does_not_get_in_is_told_why(doors: Doors) -> None:
+    """One sentence, at once, to a person and to a program; what a person has to do is in it."""
+    for url, why in wrong(doors).values():
+        said = command("--log", url, "topics", "check")
+        with pytest.raises(ledger.LedgerError, match=why) as caught:
+            ledger.connect(url)
+
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert re.search(why, said.err)
+        assert "hush" not in said.err + str(caught.value)
+
+
+def test_a_worker_that_is_not_let_in_does_not_wait(doors: Doors, tmp_path: Path) -> None:
+    """It waits for brokers that are not there yet; these are."""
+    for kind in ("secret", "TLS"):
+        url, why = wrong(doors)[kind]
+        for role in ("judge", "archivist"):
+            with working(url, tmp_path / f"{kind}-{role}", role, "--wait-s", WAIT) as worker:
+                assert worker.ended() == 1
+
+            assert re.search(f"^ledger {role}: .*{why}.*$", worker.err)
+            assert worker.err.count("\n") == 1
+            assert "hush" not in worker.err
