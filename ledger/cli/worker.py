@@ -1,7 +1,8 @@
 """`ledger worker`: a judge or an archivist of a log on Kafka, until Ctrl-C or SIGTERM.
 
 What a newcomer would get wrong
-    The command becomes the worker: one process, which a supervisor's signals reach.
+    The command becomes the worker: one process, which a supervisor's signals reach, and whose
+    command line does not have the log's URL, which may hold a secret.
     `all` is two processes below this one. A judge must answer within milliseconds, and an
     archivist that writes Parquet would hold the interpreter, or the memory, of both.
     When one of the two ends the other is told to end too, so that a supervisor starts both anew.
@@ -164,15 +165,20 @@ def work(where: Place, role: Role, settings: Mapping[str, object]) -> NoReturn:
     os.environ.update({name: str(value) for name, value in settings.items()})
     os.environ.update({"LEDGER_LOG": where.kafka, "LEDGER_ARCHIVE": where.archive})
     if role is not Role.ALL:
-        command = _command(role)
-        os.execve(command[0], command, environment())
+        _become(_command(role), environment())
     web_port = whole("LEDGER_WEB_PORT", 0, least=0)
+    if any(where.kafka in word for word in sys.argv):  # It may hold a secret, and `ps` shows it.
+        _become([sys.executable, "-P", "-m", "ledger.cli", "worker", role.value], environment())
     next_port = {"LEDGER_WEB_PORT": str(web_port + 1 if web_port else 0)}
     _both({Role.JUDGE: environment(), Role.ARCHIVIST: {**environment(), **next_port}})
 
 
 def _command(role: Role) -> list[str]:
     return [sys.executable, "-P", "-m", "ledger.processors.worker", role.value]
+
+
+def _become(command: list[str], variables: dict[str, str]) -> NoReturn:
+    os.execve(command[0], command, variables)
 
 
 def _both(wanted: dict[Role, dict[str, str]]) -> NoReturn:

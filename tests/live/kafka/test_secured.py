@@ -94,6 +94,20 @@ def test_a_fleet_lives_behind_tls_and_users(doors: Doors, tmp_path: Path) -> Non
     assert "hush" not in everything
 
 
+def test_a_worker_of_two_processes_shows_no_secret_either(doors: Doors, tmp_path: Path) -> None:
+    """The one that waits for the two lives as long as they."""
+    url, _, _ = doors.opened("SCRAM-SHA-512")
+    assert command("--log", url, "topics", "apply").code == 0
+    with working(url, tmp_path, "all", "--archive", str(tmp_path / "archive")) as worker:
+        worker.said("ledger judge: judging 0-3 of 4 partitions")
+        worker.said("ledger archivist: archiving ")
+        lines = shown(worker)
+
+        assert worker.end() == 0
+    assert "worker" in lines
+    assert "hush" not in lines + worker.out + worker.err
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_url_gets_in(
     doors: Doors, kind: str, monkeypatch: pytest.MonkeyPatch
