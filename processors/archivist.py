@@ -31,6 +31,7 @@ from ledger.errors import LedgerError
 from ledger.log.kafka_identity import KafkaError, log_id
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
+from ledger.log.kafka_start import lacking
 from ledger.topics import Topic
 
 from .holder import Chunk
@@ -197,7 +198,8 @@ class Archivist:
                         await self._take_over(reader, tp)
                 return
             except (ArchiveFailed, KafkaError) as problem:
-                self._say(f"tried again in {nap_s:g} s: {problem!s:.300}")
+                why = lacking(self.place, problem) or problem
+                self._say(f"tried again in {nap_s:g} s: {why!s:.300}")
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
 

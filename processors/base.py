@@ -20,6 +20,7 @@ from yarl import URL
 
 from ledger.errors import LedgerError
 from ledger.judge.__main__ import calm_collector
+from ledger.log.kafka_asker import may_join
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_place import place as place_of
 from ledger.log.kafka_topics import check
@@ -55,11 +56,13 @@ class WorkerApp(faust.App):
     place: Place
     kafka_group: str
     kafka_brokers: list[URL]
+    fed: tuple[str, ...]
     _leaving: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Whatever must be right before a topic is read. Raises LedgerError."""
         await check(self.place)
+        await may_join(self.place, self.kafka_group, self.fed)
 
     async def on_first_start(self) -> None:
         """Stop here, with a sentence and no traceback, where a person has to do something."""
@@ -101,7 +104,7 @@ class WorkerApp(faust.App):
         holder.cut_off = self._cut_off
         transport = Transport(self.kafka_brokers, self)
         transport.holder = holder
-        self.transport = transport
+        self.transport, self.fed = transport, topics
         topic = self.topic(*topics, key_type=bytes, value_type=bytes, value_serializer="raw")
 
         async def work(chunks: Any) -> None:

@@ -24,6 +24,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_start import lacking
 
 from .holder import Chunk
 from .pace import give_way, piece_records
@@ -199,10 +200,16 @@ class Judge:
     async def _take(self, number: int) -> None:
         began_s = time.monotonic()
         failing = self._failing.setdefault(number, {})
-        partition = await take_over(
-            self._place, self._group, number, partitions=self.partitions, failing=failing,
-            shared=self._shared,
-        )  # fmt: skip
+        try:
+            partition = await take_over(
+                self._place, self._group, number, partitions=self.partitions, failing=failing,
+                shared=self._shared,
+            )  # fmt: skip
+        except Exception as problem:
+            refusal = lacking(self._place, problem)
+            if refusal is None:
+                raise
+            raise refusal from None
         self._held[number] = partition
         self.broken_partitions.pop(number, None)
         self.taken_over += 1

@@ -2,8 +2,8 @@
 
 What a newcomer would get wrong
     A secured broker keeps its plain door, for itself and for whoever watches from outside: who
-    comes through that one may do everything, and so may `ledger` through any. `guest` gets in
-    and has no rights.
+    comes through that one may do everything, and so may `ledger` through any. The other users
+    get in and have no rights until somebody gives them some.
     The certificates are for 127.0.0.1, so that `localhost` is another host to whoever checks.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-USERS = {"ledger": "hush/hush@1?", "guest": "welcome"}
+USERS = {"ledger": "hush/hush@1?"} | {
+    user: f"hush-{user}" for user in ("agent", "judge", "archivist", "person", "guest")
+}
 """Secrets by user; the first has what a URL has to write otherwise."""
 DOORS = {
     "SASL_SSL": "SASL_SSL", "SASL_PLAINTEXT": "SASL_PLAINTEXT", "MUTUAL": "SSL", "EXPIRED": "SSL",

@@ -144,7 +144,8 @@ class KafkaLog(Closing):
         except BaseException as problem:
             self._under_way = segments
             if isinstance(problem, TimeoutError):
-                raise self._unreachable(session.sender.problem) from None
+                why = session.sender.problem or session.verdicts.problem
+                raise self._unreachable(why) from None
             raise
 
     def _taken_up(self, batch: Sequence[tuple[str, bytes]]) -> list[_Segment]:

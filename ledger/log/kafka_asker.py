@@ -14,11 +14,15 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_start import start
+from ledger.log.kafka_start import start, unreachable
 from ledger.log.kafka_verdicts import Heard
 
 END_S = 3.0
@@ -81,6 +85,19 @@ class Asker:
                 return dict(await self._admin.list_consumer_group_offsets(group))
             await asyncio.sleep(LOOK_S)
         return dict(await self._admin.list_consumer_group_offsets(group))
+
+
+async def may_join(place: Place, group: str, topics: Sequence[str]) -> None:
+    """Return if we may read these as a member of the group; Faust would wait without a word.
+
+    Raises KafkaUnreachable, NotLetIn.
+    """
+    try:
+        async with Reader(place) as reader, Asker(place) as asker:
+            await reader.may_read(*topics)
+            await asker.judged(group, "")
+    except (KafkaError, OSError) as problem:
+        raise unreachable(place, problem) from None
 
 
 async def quietly(ending: Any) -> None:

@@ -41,6 +41,10 @@ class Letter(NamedTuple):
 class OutboxFailed(Exception):
     """A record could not be written; nothing after it was. `problem` is why."""
 
+    def __init__(self, problem: BaseException) -> None:
+        super().__init__(problem)
+        self.__cause__ = self.problem = problem
+
 
 def producer(place: Place) -> Any:
     """A producer for outboxes: acknowledged by all in-sync replicas, each record once.

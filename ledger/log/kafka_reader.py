@@ -21,6 +21,9 @@ from ledger.log.kafka_start import start
 __all__ = ["NoPlace", "OutOfRange", "Reader"]
 
 FETCH_MS = 500
+FETCH_WAIT_MS = 10
+"""Also the pause after a topic's leader was not known, as of every topic that is new to a reader:
+with aiokafka's 100 ms it is most of the time that connecting takes."""
 RECORDS_MAX = 5_000
 
 
@@ -39,7 +42,8 @@ class Reader:
             auto_offset_reset="none",
             isolation_level="read_committed" if committed else "read_uncommitted",
             max_partition_fetch_bytes=4 * 2**20,
-            fetch_max_wait_ms=50,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            retry_backoff_ms=FETCH_WAIT_MS,
         )
 
     async def __aenter__(self) -> Reader:
@@ -61,6 +65,16 @@ class Reader:
         begin = await self._consumer.beginning_offsets(where)
         end = await self._consumer.end_offsets(where)
         return {one.partition: (begin[one], end[one]) for one in where}
+
+    async def may_read(self, *topics: str) -> None:
+        """Return if we may. Raises KafkaError; a consumer would wait without a word."""
+        all_ = [TopicPartition(topic, 0) for topic in topics]
+        ends = await self._consumer.end_offsets(all_)
+        self._consumer.assign(all_)
+        for where in all_:
+            self._consumer.seek(where, ends[where])
+        while None in map(self._consumer.highwater, all_):  # Known from the first answer on.
+            await self._consumer.getmany(timeout_ms=FETCH_WAIT_MS)
 
     async def read(
         self, topic: str, partition: int, begin: int, end: int

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from ledger.log.kafka_outbox import RECORD_BYTES_MAX, Letter, producer
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_start import start
+from ledger.log.kafka_start import lacking, start
 
 AGAIN_S = (0.05, 1.0)
 STOP_S = 5.0
@@ -44,10 +44,13 @@ class Sender:
         self.problem: BaseException | None = None
         self.renewed = 0
 
-    async def send(self, topic: str, partition: int, letters: Sequence[Letter]) -> list[int]:
+    async def send(
+        self, topic: str, partition: int, letters: Sequence[Letter], *, patient: bool = False
+    ) -> list[int]:
         """Write the letters in order, however long that takes; their offsets.
 
-        -1 where the broker no longer knows which offset it was.
+        -1 where the broker no longer knows which offset it was. Raises NotLetIn where we lack a
+        right, which who is `patient` waits for, too.
         """
         offsets: list[int] = []
         first_s, most_s = AGAIN_S
@@ -62,6 +65,8 @@ class Sender:
             except (KafkaError, OSError, TimeoutError) as problem:
                 self.problem = problem
                 self._renew(sender)
+                if not patient and (refusal := lacking(self._place, problem)):
+                    raise refusal from None
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, most_s)
                 continue

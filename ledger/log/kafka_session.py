@@ -68,7 +68,7 @@ class Session:
         async def send(partition: int, letters: list[Letter], places: list[int]) -> None:
             await self.verdicts.ready(partition)
             topic = self._place.topic("events")
-            sent = await self.sender.send(topic, partition, letters)
+            sent = await self.sender.send(topic, partition, letters, patient=True)
             for place, offset in zip(places, sent, strict=True):
                 offsets[place] = offset
 
@@ -140,8 +140,9 @@ class Session:
 
 async def look(place: Place) -> tuple[int, int]:
     """How many partitions the log has, and where its control topic ends. Raises TopicsWrong,
-    KafkaUnreachable, KafkaError."""
+    KafkaUnreachable, KafkaError, also where we would never hear an order or a verdict."""
     topics = await check(place)
     async with Reader(place) as reader:
+        await reader.may_read(topics["control"].name, topics["verdicts"].name)
         _, end = await reader.bounds(topics["control"].name, 0)
     return topics["events"].partitions, end

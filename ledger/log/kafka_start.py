@@ -24,6 +24,13 @@ from ledger.log.kafka_place import Place
 KNOCK_MS = 5_000
 TLS_ALERT = range(0x1503_0000, 0x1504_0000)
 """How an alert of TLS begins, where the length of an answer should stand."""
+RIGHTS_TO = {
+    errors.TopicAuthorizationFailedError: "topic",
+    errors.GroupAuthorizationFailedError: "group",
+    errors.TransactionalIdAuthorizationFailed: "transactional id",
+    errors.ClusterAuthorizationFailedError: "the cluster",
+}
+"""What somebody lacks a right to, by the error that says so."""
 
 
 class KafkaUnreachable(LedgerError, KafkaError):  # type: ignore[misc]  # aiokafka has no types.
@@ -40,15 +47,27 @@ class KafkaUnreachable(LedgerError, KafkaError):  # type: ignore[misc]  # aiokaf
 
 
 class NotLetIn(KafkaUnreachable):
-    """The brokers are there and do not let us in; a person has to do something."""
+    """The brokers are there and refuse us this; a person has to do something."""
 
 
 def unreachable(place: Place, problem: BaseException) -> KafkaUnreachable:
     """The same as a sentence for people."""
     if isinstance(problem, KafkaUnreachable):
         return problem
+    if meaning := _meaning(place, problem):
+        return NotLetIn(place.bootstrap, *meaning)
     said = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
     return KafkaUnreachable(place.bootstrap, said)
+
+
+def lacking(place: Place, problem: BaseException | None) -> NotLetIn | None:
+    """What the brokers refuse us, where that is the problem or its cause."""
+    while problem is not None:
+        found = unreachable(place, problem)
+        if isinstance(found, NotLetIn):
+            return found
+        problem = problem.__cause__
+    return None
 
 
 async def start(client: Any, place: Place) -> None:
@@ -103,6 +122,10 @@ def _meaning(place: Place, problem: BaseException | None) -> tuple[str, str] | N
     """What the broker means, and what to do; None where it is not about us."""
     user = place.security.get("sasl_plain_username")
     mechanism = place.security.get("sasl_mechanism")
+    if isinstance(problem, KafkaError) and (kind := RIGHTS_TO.get(type(problem))):
+        named = [str(name).rpartition(" ")[2] for name in problem.args]  # Some in a sentence.
+        who = f"user {user!r}" if user else "our certificate" if place.security else "nobody"
+        return f"{who} lacks a right to {' '.join((kind, *named))}", _RIGHTS
     match problem:
         case errors.SaslAuthenticationFailed():
             return f"the broker does not take user {user!r} with this secret ({mechanism})", _USER
@@ -125,6 +148,7 @@ def _meaning(place: Place, problem: BaseException | None) -> tuple[str, str] | N
 
 
 _USER = "write user:secret@ in the URL, or set LEDGER_KAFKA_USER and LEDGER_KAFKA_PASSWORD"
+_RIGHTS = "give it the rights that `ledger docs fleet` lists"
 _AUTHORITY = "name its authority with ?ca=FILE (LEDGER_KAFKA_CA)"
 _HOST = "write the host as it stands in the certificate"
 _MEND = {9: "set the clock", 10: "renew it, or set the clock", 62: _HOST, 64: _HOST}

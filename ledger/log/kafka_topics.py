@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_start import start, unreachable
+from ledger.log.kafka_start import RIGHTS_TO, start, unreachable
 from ledger.topics import Topic, differences, wanted
 
 LOOKS_MAX, LOOK_S = 100, 0.05
@@ -81,6 +81,7 @@ async def _create(admin: Any, prefix: str, new: list[Topic]) -> list[str]:
     created: list[str] = []
     problems: dict[str, list[str]] = {}
     for name, code, message in answer.topic_errors:
+        _need_right(code, name)
         if code == 0:
             created.append(name)
         elif for_code(code) is not TopicAlreadyExistsError:  # Another was first: as good.
@@ -102,20 +103,27 @@ async def _seen(admin: Any, new: list[Topic]) -> None:
 async def _there(admin: Any, topics: Iterable[Topic]) -> dict[str, dict[str, Any]]:
     """Partitions, replicas and settings of those topics that there are."""
     names = [topic.name for topic in topics]
-    found: dict[str, dict[str, Any]] = {
-        one["topic"]: {
-            "partitions": len(one["partitions"]),
-            "replication": min(len(part["replicas"]) for part in one["partitions"]),
-        }
-        for one in await admin.describe_topics(names)
-        if not one["error_code"]
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for one in await admin.describe_topics(names):
+        _need_right(one["error_code"], one["topic"])
+        if not one["error_code"]:
+            found[one["topic"]] = {
+                "partitions": len(one["partitions"]),
+                "replication": min(len(part["replicas"]) for part in one["partitions"]),
+            }
     asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
     if asked:
         for answer in await admin.describe_configs(asked):
-            for _, _, _, name, entries in answer.resources:
+            for code, _, _, name, entries in answer.resources:
+                _need_right(code, name)
                 found[name]["settings"] = {entry[0]: entry[1] for entry in entries}
     return found
+
+
+def _need_right(code: int, name: str) -> None:
+    """Raises what the broker answers to whoever lacks a right, which is not "no such topic"."""
+    if for_code(code) in RIGHTS_TO:
+        raise for_code(code)(name)
 
 
 def _differences(topics: Iterable[Topic], there: dict[str, dict[str, Any]]) -> list[str]:

@@ -22,12 +22,12 @@ class Doors:
     def __init__(self, broker: Broker) -> None:
         self.plain = broker.bootstrap
         self.address: dict[str, str] = broker.secured["doors"]
-        self.secret: str = broker.secured["users"]["ledger"]
+        self.secrets: dict[str, str] = broker.secured["users"]
         self.ca, self.cert, self.key = (broker.secured[name] for name in ("ca", "cert", "key"))
 
     def user(self, name: str = "ledger", secret: str | None = None) -> str:
-        """`user:secret@`, as a URL has it; without `secret` the right one of `ledger`."""
-        return f"{name}:{quote(self.secret if secret is None else secret, safe='')}@"
+        """`user:secret@`, as a URL has it; without `secret` the right one."""
+        return f"{name}:{quote(self.secrets[name] if secret is None else secret, safe='')}@"
 
     def url(self, who: str, door: str, *options: str, tls: bool = True) -> str:
         """A new log. `door` is a name or an address."""
@@ -35,16 +35,16 @@ class Doors:
         prefix = f"test-{uuid.uuid4().hex[:12]}"
         return f"kafka{'s' if tls else ''}://{who}{self.address.get(door, door)}/{prefix}?{every}"
 
-    def opened(self, kind: str) -> tuple[str, str, dict[str, str]]:
+    def opened(self, kind: str, user: str = "ledger") -> tuple[str, str, dict[str, str]]:
         """A new log, entered in one of KINDS: its URL, and a URL that wants these variables."""
         door, names = KINDS[kind]
         every = {
-            "user": "ledger", "password": self.secret, "sasl": kind,
+            "user": user, "password": self.secrets[user], "sasl": kind,
             "ca": self.ca, "cert": self.cert, "key": self.key,
         }  # fmt: skip
         given = {name: every[name] for name in names.split()}
         bare = self.url("", door, tls=kind != "no TLS")
         head, _, rest = bare.partition("://")
         options = [f"{name}={given[name]}" for name in given if name not in ("user", "password")]
-        full = f"{head}://{self.user() if 'user' in given else ''}{'&'.join((rest, *options))}"
+        full = f"{head}://{self.user(user) if 'user' in given else ''}{'&'.join((rest, *options))}"
         return full, bare, {f"LEDGER_KAFKA_{name.upper()}": value for name, value in given.items()}

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 import ledger
 from tests.cli.calling import Said, process
 from tests.cli.calling import ledger as command
+from tests.live.kafka import rights
 from tests.live.kafka.doors import KINDS, Doors
 from tests.live.kafka.test_commands import policy
 from tests.live.kafka.workers import UP_S, Worker, free_port, metric, working
@@ -38,27 +40,31 @@ def shown(worker: Worker) -> str:
 
 
 def test_a_fleet_lives_behind_tls_and_users(doors: Doors, tmp_path: Path) -> None:
-    """All that a log on Kafka has to do with brokers, each part by a user over TLS.
+    """All that a log on Kafka has to do with brokers, over TLS, each part by a user of its own,
+    with the rights that the page on fleets gives it and no others.
 
     The judge has its secret from the URL, the archivist from variables.
     """
-    url, bare, variables = doors.opened("SCRAM-SHA-512")
+    root, bare, _ = doors.opened("SCRAM-SHA-512")
+    _, _, variables = doors.opened("SCRAM-SHA-512", "archivist")
+    rights.give(doors, *rights.on_the_page(urlsplit(root).path[1:]))
+    url = {user: root.replace(doors.user(), doors.user(user)) for user in doors.secrets}
     run, port, archive = f"r-{uuid.uuid4().hex[:8]}", free_port(), str(tmp_path / "archive")
     asked: list[Said] = []
 
     def ask(*words: str) -> Said:
-        asked.append(process("--log", url, "--archive", archive, *words, cwd=tmp_path))
+        asked.append(process("--log", url["person"], "--archive", archive, *words, cwd=tmp_path))
         return asked[-1]
 
-    assert ask("topics", "apply").code == 0
+    assert command("--log", root, "topics", "apply").code == 0
     with (
-        working(url, tmp_path / "1", "judge") as judge,
+        working(url["judge"], tmp_path / "1", "judge") as judge,
         working(
             bare, tmp_path / "2", "archivist", "--archive", archive, "--web-port", str(port),
             **variables,
         ) as archivist,
         subprocess.Popen(
-            [sys.executable, "-c", AGENT, url, run], cwd=tmp_path, text=True,
+            [sys.executable, "-c", AGENT, url["agent"], run], cwd=tmp_path, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "LEDGER_POLICY": str(policy(tmp_path))},
         ) as agent,
@@ -72,7 +78,7 @@ def test_a_fleet_lives_behind_tls_and_users(doors: Doors, tmp_path: Path) -> Non
             _, err = agent.communicate("\n", timeout=UP_S)
         finally:
             agent.kill()
-        with ledger.connect(url) as led:
+        with ledger.connect(url["agent"]) as led:
             led.log.refuse("somebody", "no event", b"junk")
         refused = ask("refused", "--json")
         wait_for(lambda: metric(port, "ledger_archivist_rows_total") >= 10, UP_S, what="rows")
@@ -84,13 +90,13 @@ def test_a_fleet_lives_behind_tls_and_users(doors: Doors, tmp_path: Path) -> Non
     everything = lines + judge.out + judge.err + archivist.out + archivist.err + err
     everything += "".join(one.out + one.err for one in asked)
 
-    assert [one.code for one in asked] == [0, 0, 0, 0], asked
+    assert [one.code for one in asked] == [0, 0, 0], asked
     assert json.loads(killed.out)["quiet"]
     assert "was killed: it circles" in err
     assert [one["reason"] for one in json.loads(refused.out)] == ["no event"]
     assert json.loads(rows.out) == [{"agents": 2}]
     assert "ledger.processors.worker" in lines
-    assert "hush" in doors.secret
+    assert all("hush" in secret for secret in doors.secrets.values())
     assert "hush" not in everything
 
 
@@ -125,11 +131,9 @@ def test_every_kind_of_url_gets_in(
 
 
 def recorded(url: str) -> None:
-    """Fails where what is recorded does not arrive."""
-    with ledger.connect(url) as led, led.run("r") as run:
+    """Record something. Raises where it is not acknowledged."""
+    with ledger.connect(url) as led, led.run("r"):
         led.flush(60)
-
-        assert led.log.read_run(run.id, 10)
 
 
 # --- what does not get in ---
@@ -145,7 +149,7 @@ def wrong(doors: Doors) -> dict[str, tuple[str, str]]:
         "secret, PLAIN": (
             doors.url(other, tls, ca, "sasl=PLAIN"), r"user 'ledger' with this secret \(PLAIN\)",
         ),
-        "user": (doors.url(doors.user("nobody"), tls, ca), "does not take user 'nobody'"),
+        "user": (doors.url(doors.user("nobody", "hush"), tls, ca), "does not take user 'nobody'"),
         "no user": (doors.url("", tls, ca), "wants a user; write user:secret@"),
         "no user, no TLS": (doors.url("", "SASL_PLAINTEXT", tls=False), "wants a user"),
         "a user too many": (doors.url(user, doors.plain, tls=False), "takes no users on this port"),
