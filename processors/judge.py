@@ -24,7 +24,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_start import lacking
+from ledger.log.kafka_start import KafkaUnreachable, lacking
 
 from .holder import Chunk
 from .pace import give_way, piece_records
@@ -107,10 +107,15 @@ class Judge:
         at_once = piece_records(len(chunk.records))
         for begin in range(0, len(chunk.records), at_once):
             await give_way(first=not begin)
+            piece = chunk.records[begin : begin + at_once]
             await partition.boxes.verdicts.room()
+            try:
+                await partition.hear(piece)
+            except KafkaUnreachable as problem:
+                await self._start_over(partition, str(problem))
+                return
             if partition.parked or not partition.held:
                 return
-            piece = chunk.records[begin : begin + at_once]
             try:
                 new = partition.fold(piece)
             except FoldFailed as failed:
@@ -224,9 +229,6 @@ class Judge:
 
     async def _revive(self, partition: Partition) -> None:
         """Go on with what was parked, if we are still the owner."""
-        if not partition.caught_up:
-            await self._drop(partition)  # A checkpoint now would skip what others decided.
-            return
         try:
             await asyncio.wait_for(partition.checkpoint(), SETTLE_S)
             partition.parked = False
@@ -254,8 +256,7 @@ class Judge:
         try:
             async with asyncio.timeout(SETTLE_S):
                 await partition.settle()
-                if partition.caught_up:
-                    await partition.checkpoint()
+                await partition.checkpoint()
         except (*LOST, TimeoutError) as problem:
             self._say(f"partition {partition.number} is not settled: {_why(problem)}")
             await self._drop(partition)

@@ -29,12 +29,14 @@ from ledger.judge.muting import Muting
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_verdicts import Heard
 from ledger.settings import mute_limits
 from ledger.wire import encode, encode_verdict
 
 from .marker import Marker, Proof, proof
 from .pace import PATIENCE_ALL_S, SLICE_S, Pace, give_way
 from .refusals import Refusals
+from .said import NOT_KNOWN, Said
 
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
@@ -116,7 +118,7 @@ class Partition:
         partitions: int,
         memory: PartitionMemory,
         marker: Marker,
-        published: dict[int, Verdict],
+        said: Said,
         checkpoints: Checkpoints,
         boxes: Boxes,
         shared: Shared,
@@ -131,7 +133,7 @@ class Partition:
             number, partitions, known=memory.state.runs, put=boxes.refused.put,
             muting=Muting(shared.mutes),
         )  # fmt: skip
-        self._published, self._decided = published, marker.decided
+        self._said, self._decided = said, max(marker.decided, said.decided)
         self._checkpoints, self.boxes = checkpoints, boxes
         self._shared, self._sender = shared, sender
         self._failing = failing
@@ -146,8 +148,17 @@ class Partition:
         """Whether all that was decided before us is applied."""
         return self.memory.next_offset >= self._decided
 
+    async def hear(self, records: Sequence[Any]) -> None:
+        """Have at hand what others said of these records, which are to be folded next.
+
+        Raises KafkaUnreachable.
+        """
+        if self._decided == NOT_KNOWN:
+            await self._said.ahead(records[-1].offset)
+            self._decided = max(self.marker.decided, self._said.decided)
+
     def fold(self, records: Sequence[Any]) -> int:
-        """Fold what is new of these records; how many that were. Raises FoldFailed."""
+        """Fold what is new of these records, heard of before; how many. Raises FoldFailed."""
         memory = self.memory
         begin = memory.next_offset
         new = records
@@ -175,7 +186,7 @@ class Partition:
 
     def due(self) -> bool:
         """Whether a checkpoint should be written."""
-        return self.held and self.caught_up and self._checkpointer.due()
+        return self.held and self._checkpointer.due()
 
     def failure(self) -> BaseException | None:
         """Why nothing more can be said; None while all is well."""
@@ -210,7 +221,7 @@ class Partition:
     def _judge(self, record: Record) -> None:
         offset = record.offset
         if offset < self._decided:
-            verdict = self._published.pop(offset, None)
+            verdict = self._said.of(offset)
             self.memory.apply(record, verdict)
             if verdict is not None:
                 self._order(verdict)
@@ -267,9 +278,9 @@ class Partition:
         memory, cutting = self.memory, self._checkpointer
         cutting.begin(0)
         marker = self.marker._replace(
-            offset=memory.next_offset, heard=self.marker.generation,
-            version=FOLD_VERSION, proof=Proof(*self._proof),
-        )  # fmt: skip
+            offset=memory.next_offset, version=FOLD_VERSION, proof=Proof(*self._proof)
+        )
+        heard = None if self.caught_up else self._said.place
         said, spent_s, patience_s = self.boxes.verdicts.mark(), 0.0, PATIENCE_ALL_S
         marks, decided = self._marks(), memory.next_offset
         rows: dict[str, bytes | None] = {}
@@ -285,7 +296,8 @@ class Partition:
                 rows.pop(MARKER, None)
                 await self._checkpoints.write(rows)
                 rows.clear()
-        marker = marker._replace(pos=await said, decided=decided)
+        heard = heard or Heard(await said, marker.generation)
+        marker = marker._replace(pos=heard.pos, heard=heard.generation, decided=decided)
         for mark in marks:
             await mark
         await self._checkpoints.write({**rows, MARKER: marker.row()})

@@ -7,7 +7,6 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from ledger.core.events import Record, RunStarted
@@ -15,12 +14,13 @@ from ledger.core.lifecycle import POLICY_RUN
 from ledger.core.verdicts import Verdict
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_verdicts import ANNOUNCED, Published
+from ledger.log.kafka_verdicts import Heard
 from ledger.wire import UnreadableEvent
 
 from .marker import Marker
 from .partition import PartitionMemory
 from .refusals import read
+from .said import Said
 
 
 async def fold_again(
@@ -30,48 +30,26 @@ async def fold_again(
     events, verdicts = place.topic("events"), place.topic("verdicts")
     number = memory.state.partition
     begin, _ = await reader.bounds(events, number)
-    said_from, _ = await reader.bounds(verdicts, number)
+    said_from, said_to = await reader.bounds(verdicts, number)
     names = {POLICY_RUN.encode(), *(run.encode() for run in stale)}
-    said, whole_from = await _said(reader, verdicts, number, said_from, marker, names)
-    async for record in _records(reader, events, number, begin, marker.offset):
-        if record.key not in names:
-            continue
-        try:
-            event = read(record)
-        except UnreadableEvent:
-            continue
-        memory.apply(Record(record.offset, record.timestamp, event), said.get(record.offset))
-        if isinstance(event, RunStarted) and record.offset < whole_from:
-            memory.state.runs.pop(event.run, None)
+    said = Said(place, number, Heard(said_from), said_to, names=names)
+    whole_from = 0 if said_from == 0 else await said.first(marker.offset) + 1
+    async for records in reader.read(events, number, begin, marker.offset):
+        await said.ahead(records[-1].offset)
+        for record in records:
+            if record.key in names:
+                _apply(memory, record, said.of(record.offset), whole_from)
     memory.advance(marker.offset, 0)
     for run in sorted(stale - memory.state.runs.keys() - memory.state.ended.keys()):
         memory.give_up(run)
 
 
-async def _said(
-    reader: Reader, topic: str, number: int, begin: int, marker: Marker, names: set[bytes]
-) -> tuple[dict[int, Verdict], int]:
-    """The verdicts on these runs, by offset, and an offset from which on none was trimmed."""
-    rule = Published()
-    found: dict[int, Verdict] = {}
-    _, end = await reader.bounds(topic, number)
-    async for record in _records(reader, topic, number, begin, end):
-        if record.key != ANNOUNCED and record.key not in names:
-            continue
-        try:
-            verdict = rule.take(record.key, record.value or b"")
-        except UnreadableEvent:
-            continue
-        if verdict is not None:
-            found[verdict.offset] = verdict
-    if begin == 0:
-        return found, 0
-    return found, min(found, default=marker.offset) + 1
-
-
-async def _records(
-    reader: Reader, topic: str, number: int, begin: int, end: int
-) -> AsyncIterator[Any]:
-    async for records in reader.read(topic, number, begin, end):
-        for record in records:
-            yield record
+def _apply(memory: PartitionMemory, record: Any, verdict: Verdict | None, whole_from: int) -> None:
+    """Apply one record, if it is an event; a run that began before `whole_from` is left out."""
+    try:
+        event = read(record)
+    except UnreadableEvent:
+        return
+    memory.apply(Record(record.offset, record.timestamp, event), verdict)
+    if isinstance(event, RunStarted) and record.offset < whole_from:
+        memory.state.runs.pop(event.run, None)

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any
 
 from ledger.core.lifecycle import FOLD_VERSION
-from ledger.core.verdicts import Verdict
 from ledger.errors import LedgerError
 from ledger.judge.checkpoint import MARKER
 from ledger.judge.restore import load_notes, load_runs
@@ -25,13 +24,14 @@ from ledger.log.kafka_outbox import Letter, Outbox
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_refused import covered, lost
-from ledger.log.kafka_verdicts import ANNOUNCED, Published, announcement
+from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
 from ledger.wire import UnreadableEvent
 
 from .marker import Marker, Proof, proof
 from .pace import AT_ONCE_RUNS, give_way
 from .partition import Boxes, Partition, PartitionMemory, Shared
 from .refold import fold_again
+from .said import Said
 
 
 class LogBroken(LedgerError):
@@ -98,13 +98,12 @@ async def take_over(
                 Letter(ANNOUNCED, announcement(marker.generation, version=FOLD_VERSION))
             )
             announced = await boxes.verdicts.mark()
-            published = await _published(reader, place.topic("verdicts"), number, marker, announced)
+            said = Said(place, number, Heard(marker.pos, marker.heard), announced)
+            await said.read(reader)
             memory = await _memory(reader, place, number, rows, marker)
-        decided = max(marker.decided, max(published, default=-1) + 1)
         return Partition(
-            number, partitions=partitions, memory=memory, marker=marker._replace(decided=decided),
-            published=published, checkpoints=checkpoints, boxes=boxes, sender=sender,
-            failing=failing, shared=shared,
+            number, partitions=partitions, memory=memory, marker=marker, said=said,
+            checkpoints=checkpoints, boxes=boxes, sender=sender, failing=failing, shared=shared,
         )  # fmt: skip
     except BaseException:
         if boxes is not None:
@@ -134,10 +133,7 @@ def _marker(rows: dict[str, bytes]) -> Marker | None:
 
 
 async def _without(reader: Reader, topic: str, number: int) -> Marker:
-    """Where to begin without a checkpoint: at 0, above every generation that was announced.
-
-    What was published is applied, so all of it is held at once.
-    """
+    """Where to begin without a checkpoint: at 0, above every generation that was announced."""
     begin, end = await reader.bounds(topic, number)
     rule, version = Published(), 0
     async for records in reader.read(topic, number, begin, end):
@@ -167,24 +163,6 @@ async def _check_log(reader: Reader, place: Place, number: int, marker: Marker) 
             return marker
     other = f"offset {at} is not what was judged there (unclean election, or made anew)"
     raise LogBroken(topic, number, other)
-
-
-async def _published(
-    reader: Reader, topic: str, number: int, marker: Marker, end: int
-) -> dict[int, Verdict]:
-    """What was said after the checkpoint and counts, by the offset of its event."""
-    begin, _ = await reader.bounds(topic, number)
-    rule = Published(marker.heard)
-    found: dict[int, Verdict] = {}
-    async for records in reader.read(topic, number, max(begin, marker.pos), end):
-        for record in records:
-            try:
-                verdict = rule.take(record.key, record.value or b"")
-            except UnreadableEvent:
-                continue  # Nobody could act on it.
-            if verdict is not None:
-                found[verdict.offset] = verdict
-    return found
 
 
 async def _memory(

@@ -8,7 +8,7 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -78,7 +78,7 @@ class Reader:
 
     async def read(
         self, topic: str, partition: int, begin: int, end: int
-    ) -> AsyncIterator[list[Any]]:
+    ) -> AsyncGenerator[list[Any], None]:
         """Everything from `begin` to before `end`, as lists of Kafka's records."""
         if begin >= end:
             return

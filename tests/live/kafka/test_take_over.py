@@ -55,13 +55,14 @@ async def judge(place: Place) -> AsyncIterator[Partition]:
         await partition.close()
 
 
-async def feed(place: Place, partition: Partition) -> None:
-    """All that there is, as a feed gives it."""
+async def feed(place: Place, partition: Partition, at_most: int = 10**9) -> None:
+    """All that there is, or `at_most` so many offsets, as a feed gives it."""
     async with Reader(place) as reader:
         topic = place.topic("events")
-        _, end = await reader.bounds(topic, 0)
         begin = partition.memory.next_offset
+        end = min((await reader.bounds(topic, 0))[1], begin + at_most)
         async for records in reader.read(topic, 0, begin, end):
+            await partition.hear(records)
             partition.fold(records)
     await partition.settle()
 
