@@ -133,15 +133,17 @@ def _marker(rows: dict[str, bytes]) -> Marker | None:
 
 
 async def _without(reader: Reader, topic: str, number: int) -> Marker:
-    """Where to begin without a checkpoint: at 0, above every generation that was announced."""
+    """Where to begin without a checkpoint: at 0, above every generation that spoke."""
     begin, end = await reader.bounds(topic, number)
-    rule, version = Published(), 0
+    rule, generation, version = Published(), 0, 0
     async for records in reader.read(topic, number, begin, end):
         for record in records:
-            with suppress(UnreadableEvent, ValueError):
+            with suppress(UnreadableEvent):
                 verdict = rule.take(record.key, record.value or b"")
-                version = max(version, verdict.version if verdict is not None else 0)
-    return Marker(generation=rule.generation, version=version)
+                if verdict is not None:  # What announced its generation may be trimmed.
+                    generation = max(generation, verdict.generation)
+                    version = max(version, verdict.version)
+    return Marker(generation=max(generation, rule.generation), version=version)
 
 
 async def _check_log(reader: Reader, place: Place, number: int, marker: Marker) -> Marker:

@@ -18,7 +18,7 @@ from ledger.log.kafka_bell import LocalBell
 from ledger.log.kafka_loop import loop_thread
 from ledger.log.kafka_place import BadPlace
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
-from ledger.wire import encode_verdict
+from ledger.wire import UnreadableEvent, encode_verdict
 
 NOBODY = "kafka://127.0.0.1:1/none"
 """A port on which nobody listens."""
@@ -101,6 +101,13 @@ def test_a_note_of_somebody_else_means_from_the_start(note: str) -> None:
     found = Heard.of(note)
 
     assert found == Heard() or all(part.isdecimal() for part in note.split(" "))
+
+
+@pytest.mark.parametrize("value", [b"", b"[]", b"{}", b'{"generation":"x"}', b"\xff"])
+def test_an_announcement_of_nothing_is_unreadable(value: bytes) -> None:
+    """Whoever may write to the topic could otherwise end every judge that takes over."""
+    with pytest.raises(UnreadableEvent, match="it announces no generation"):
+        Published().take(ANNOUNCED, value)
 
 
 Said = tuple[str, int, int]

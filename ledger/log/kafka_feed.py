@@ -210,7 +210,7 @@ class VerdictFeed:
             part.next = record.offset + 1
             key = record.key
             if key == ANNOUNCED:
-                with suppress(ValueError, KeyError, TypeError):
+                with suppress(UnreadableEvent):
                     part.rule.take(key, record.value)
             elif key in keys and record.offset >= part.hear_from:
                 self._say(part.rule, key, record.value or b"")

@@ -92,7 +92,7 @@ class KafkaPart:
     def _row(self, record: Any) -> VerdictRow | None:
         try:
             verdict = self._rule.take(record.key, record.value or b"")
-        except (UnreadableEvent, ValueError, KeyError, TypeError):
+        except UnreadableEvent:
             if record.key == ANNOUNCED:
                 return None
             return VerdictRow(record.offset, -1, _text(record.key), record.value or b"")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pydantic_core import from_json, to_json
 
 from ledger.core.verdicts import Verdict
-from ledger.wire import decode_verdict
+from ledger.wire import UnreadableEvent, decode_verdict
 
 ANNOUNCED = b""
 """The key of an announcement; no run has it."""
@@ -64,7 +64,10 @@ class Published:
         Raises UnreadableEvent for what is neither.
         """
         if key == ANNOUNCED:
-            self.announced(int(from_json(value)["generation"]))
+            try:
+                self.announced(int(from_json(value)["generation"]))
+            except (ValueError, TypeError, LookupError):
+                raise UnreadableEvent(f"it announces no generation: {value!r:.80}") from None
             return None
         verdict = decode_verdict(value)
         return verdict if self.counts(verdict.offset, verdict.generation) else None

@@ -40,11 +40,11 @@ async def judged(place: Place) -> tuple[int, dict[str, bytes]]:
         return partition.memory.next_offset, runs
 
 
-async def trim(place: Place, below: int) -> None:
-    """Delete the events of partition 0 below an offset, as retention does."""
+async def trim(place: Place, below: int, short: str = "events") -> None:
+    """Delete what is below an offset in partition 0 of a topic, as retention does."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
-    where = TopicPartition(place.topic("events"), 0)
+    where = TopicPartition(place.topic(short), 0)
     await admin.delete_records({where: RecordsToDelete(before_offset=below)})
     await admin.close()
 
@@ -91,6 +91,24 @@ def test_a_poisoned_marker_is_no_marker(place: Place, row: bytes | None) -> None
         assert ours == plain
 
     asyncio.run(story())
+
+
+def test_a_generation_that_was_announced_long_ago_is_not_claimed_again(place: Place) -> None:
+    """A judge may hold a partition for longer than its announcement is kept; of two with one
+    generation both would count."""
+
+    async def story() -> int:
+        await fill(place, traffic_of(place, 25), 5)
+        async with judge(place) as partition:
+            pass
+        async with judge(place) as partition:
+            await feed(place, partition)
+        await trim(place, 2, "verdicts")
+        await make_anew(place, "checkpoints")
+        async with judge(place) as partition:
+            return partition.marker.generation
+
+    assert asyncio.run(story()) == 3
 
 
 def test_a_hole_stops_until_a_person_accepts_it(place: Place) -> None:
