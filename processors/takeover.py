@@ -83,15 +83,8 @@ async def take_over(
     boxes: Boxes | None = None
     try:
         await checkpoints.open()
-        rows: dict[str, bytes] = await checkpoints.load()
         async with Reader(place) as reader:
-            found = _marker(rows) or await _without(reader, place.topic("verdicts"), number)
-            if found.version > FOLD_VERSION:
-                raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
-            found = await _check_log(reader, place, number, found)
-            marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
-            await checkpoints.write({MARKER: marker.row()})
-            await checkpoints.commit(marker.offset, marker.note())
+            rows, marker = await _claim(reader, place, number, checkpoints)
             sender = await shared.producers.take()
             boxes = _boxes(sender, place, number)
             boxes.verdicts.put(
@@ -114,6 +107,25 @@ async def take_over(
         raise
 
 
+async def _claim(
+    reader: Reader, place: Place, number: int, checkpoints: Checkpoints
+) -> tuple[dict[str, bytes], Marker]:
+    """The rows of the checkpoint, and the marker under which the next generation is claimed."""
+    rows: dict[str, bytes] = await checkpoints.load()
+    gone: dict[str, bytes | None] = {}
+    found = _marker(rows)
+    if found is None:
+        gone, rows = dict.fromkeys(rows), {}
+        found = await _without(reader, place.topic("verdicts"), number)
+    if found.version > FOLD_VERSION:
+        raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
+    found = await _check_log(reader, place, number, found)
+    marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
+    await checkpoints.write({**gone, MARKER: marker.row()})
+    await checkpoints.commit(marker.offset, marker.note())
+    return rows, marker
+
+
 def _boxes(sender: Any, place: Place, number: int) -> Boxes:
     return Boxes(
         verdicts=Outbox(sender, place.topic("verdicts"), number),
@@ -124,11 +136,10 @@ def _boxes(sender: Any, place: Place, number: int) -> Boxes:
 
 
 def _marker(rows: dict[str, bytes]) -> Marker | None:
-    """How far the checkpoint goes. None, and no rows, where it does not say: all is folded anew."""
+    """How far the checkpoint goes. None where it does not say: its rows are worth nothing."""
     try:
         return Marker.of(rows.pop(MARKER))
     except (KeyError, TypeError, ValueError):
-        rows.clear()
         return None
 
 

@@ -93,6 +93,26 @@ def test_a_poisoned_marker_is_no_marker(place: Place, row: bytes | None) -> None
     asyncio.run(story())
 
 
+def test_rows_without_a_marker_are_removed(place: Place) -> None:
+    """Else whoever comes after the next judge finds them beside that one's marker, and believes
+    them."""
+
+    async def story() -> None:
+        await fill(place, traffic_of(place, 26), 5)
+        await judged(place)
+        poisoner = Checkpoints(place, GROUP, 0)
+        await poisoner.open()
+        await poisoner.write({MARKER: None})
+        await poisoner.commit(0)
+        await poisoner.close()
+        async with judge(place):
+            pass
+        async with judge(place) as partition:
+            assert partition.memory.state.runs == {}
+
+    asyncio.run(story())
+
+
 def test_a_generation_that_was_announced_long_ago_is_not_claimed_again(place: Place) -> None:
     """A judge may hold a partition for longer than its announcement is kept; of two with one
     generation both would count."""
