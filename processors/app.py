@@ -2,7 +2,8 @@
 
 What a newcomer would get wrong
     `LEDGER_KAFKA` names the log (`kafka://host:9092/prefix`), `LEDGER_GROUP` the group of judges;
-    one log has one group of judges. `app` is made when it is first asked for.
+    one log has one group of judges. `LEDGER_ARCHIVE` is where to look for events that Kafka no
+    longer has. `app` is made when it is first asked for.
 """
 
 from __future__ import annotations
@@ -63,11 +64,13 @@ def create_app(
     web_port: int = 0,
     web_bind: str = DEFAULT_WEB_BIND,
     lag_max: int | None = None,
+    archive: str | None = None,
 ) -> JudgeApp:
     """A Faust app that judges the log at `place` (a Place or its URL; default LEDGER_KAFKA).
 
     Its judge is `app.judge`, and `app.health` says how it is: not well with more than `lag_max`
     events to judge in a partition. Without `web_port` there is no web server.
+    `archive` (default LEDGER_ARCHIVE) is read where Kafka no longer has what is to be folded.
     Raises BadPlace where the URL is none, BadVariable where a variable is wrong.
     """
     place = place_from(place)
@@ -76,7 +79,8 @@ def create_app(
         "events"
     ]
     app = make(JudgeApp, place, group, session_s=session_s, web_port=web_port, web_bind=web_bind)
-    app.judge = Judge(place, app.kafka_group, events.partitions)
+    archive = archive or os.environ.get("LEDGER_ARCHIVE") or ""
+    app.judge = Judge(place, app.kafka_group, events.partitions, archive=archive)
     lag_max = lag_max or whole("LEDGER_LAG_MAX", LAG_MAX)
     app.health = Health(app.judge, events.name, partial(_highwater, app), lag_max)
     add_pages(app, app.health.report, partial(of_judges, app.health))

@@ -24,7 +24,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_start import KafkaUnreachable, lacking
+from ledger.log.kafka_start import lacking
 
 from .holder import Chunk
 from .pace import give_way, piece_records
@@ -48,7 +48,10 @@ LOST = (NotOwner, OutboxFailed)
 
 
 class Judge:
-    """The `Holder` of the events topic: judges what it is assigned of `partitions`."""
+    """The `Holder` of the events topic: judges what it is assigned of `partitions`.
+
+    What Kafka no longer has is looked for in the archive at `archive`, if there is one.
+    """
 
     def __init__(
         self,
@@ -56,13 +59,14 @@ class Judge:
         group: str,
         partitions: int,
         *,
+        archive: str = "",
         say: Callable[[str], object] | None = None,
     ) -> None:
         self._place, self._group, self.partitions = place, group, partitions
         self._topic = place.topic("events")
         self._say = say or _to_stderr
         self._held: dict[int, Partition] = {}
-        self._shared = Shared(place)
+        self._shared = Shared(place, archive)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._assigned: set[int] = set()
         self._failing: dict[int, dict[int, str]] = {}
@@ -108,10 +112,9 @@ class Judge:
         for begin in range(0, len(chunk.records), at_once):
             await give_way(first=not begin)
             piece = chunk.records[begin : begin + at_once]
-            await partition.boxes.verdicts.room()
             try:
-                await partition.hear(piece)
-            except KafkaUnreachable as problem:
+                await partition.ready(piece)
+            except LedgerError as problem:
                 await self._start_over(partition, str(problem))
                 return
             if partition.parked or not partition.held:
@@ -210,11 +213,15 @@ class Judge:
                 self._place, self._group, number, partitions=self.partitions, failing=failing,
                 shared=self._shared,
             )  # fmt: skip
+        except FoldFailed as failed:
+            self._refuse_next_time(number, failed)
+            raise OutboxFailed(failed) from failed
         except Exception as problem:
             refusal = lacking(self._place, problem)
             if refusal is None:
                 raise
             raise refusal from None
+        self.judged += partition.judged
         self._held[number] = partition
         self.broken_partitions.pop(number, None)
         self.taken_over += 1

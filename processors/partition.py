@@ -55,6 +55,9 @@ class FoldFailed(Exception):
         self.reason = f"{type(problem).__name__} {problem} ({where})"
         super().__init__(offset, self.reason)
 
+    def __str__(self) -> str:
+        return f"the fold fails at offset {self.offset}: {self.reason}"
+
 
 class PartitionMemory(Memory):
     """A judge's memory of one partition of Kafka, where the first offset is 0."""
@@ -98,9 +101,11 @@ class Boxes(NamedTuple):
 
 
 class Shared:
-    """What the partitions of one judge share: who sends, who may cut a slice, when to mute."""
+    """What the partitions of one judge share: who sends, who may cut a slice, when to mute, the
+    `archive`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, archive: str = "") -> None:
+        self.archive = archive
         self.producers, self.slicing, self.pace = Producers(place), asyncio.Lock(), Pace()
         self.mutes = mute_limits()
 
@@ -148,17 +153,17 @@ class Partition:
         """Whether all that was decided before us is applied."""
         return self.memory.next_offset >= self._decided
 
-    async def hear(self, records: Sequence[Any]) -> None:
-        """Have at hand what others said of these records, which are to be folded next.
-
-        Raises KafkaUnreachable.
+    async def ready(self, records: Sequence[Any]) -> None:
+        """Be ready to fold these records next: what others said of them is at hand, and there is
+        room for what is to be said. Raises KafkaUnreachable, ArchiveFailed.
         """
+        await self.boxes.verdicts.room()
         if self._decided == NOT_KNOWN:
             await self._said.ahead(records[-1].offset)
             self._decided = max(self.marker.decided, self._said.decided)
 
     def fold(self, records: Sequence[Any]) -> int:
-        """Fold what is new of these records, heard of before; how many. Raises FoldFailed."""
+        """Fold what is new of these records, once `ready`; how many. Raises FoldFailed."""
         memory = self.memory
         begin = memory.next_offset
         new = records
@@ -223,6 +228,8 @@ class Partition:
         if offset < self._decided:
             verdict = self._said.of(offset)
             self.memory.apply(record, verdict)
+            if offset < self._said.whole_from:
+                self._give_up(record)
             if verdict is not None:
                 self._order(verdict)
             return
@@ -238,6 +245,12 @@ class Partition:
             verdict.generation = self.marker.generation
             self.boxes.verdicts.put(Letter(verdict.run.encode(), encode_verdict(verdict)))
             self._order(verdict)
+
+    def _give_up(self, record: Record) -> None:
+        """Let the run that begins here count as ended: what it was granted is not known."""
+        run = self.memory.state.runs.get(record.event.run)
+        if run is not None and run.offset == record.offset:
+            self.memory.give_up(run.id)
 
     def _failed(self, record: Record) -> Verdict:
         event = record.event

@@ -11,7 +11,6 @@ from typing import Any
 
 from ledger.core.events import Record, RunStarted
 from ledger.core.lifecycle import POLICY_RUN
-from ledger.core.verdicts import Verdict
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_verdicts import Heard
@@ -32,24 +31,24 @@ async def fold_again(
     begin, _ = await reader.bounds(events, number)
     said_from, said_to = await reader.bounds(verdicts, number)
     names = {POLICY_RUN.encode(), *(run.encode() for run in stale)}
-    said = Said(place, number, Heard(said_from), said_to, names=names)
-    whole_from = 0 if said_from == 0 else await said.first(marker.offset) + 1
+    said = Said(place, number, Heard(), said_to, gone_to=said_from, names=names)
     async for records in reader.read(events, number, begin, marker.offset):
         await said.ahead(records[-1].offset)
         for record in records:
             if record.key in names:
-                _apply(memory, record, said.of(record.offset), whole_from)
+                _apply(memory, record, said)
     memory.advance(marker.offset, 0)
     for run in sorted(stale - memory.state.runs.keys() - memory.state.ended.keys()):
         memory.give_up(run)
 
 
-def _apply(memory: PartitionMemory, record: Any, verdict: Verdict | None, whole_from: int) -> None:
-    """Apply one record, if it is an event; a run that began before `whole_from` is left out."""
+def _apply(memory: PartitionMemory, record: Any, said: Said) -> None:
+    """Apply one record, if it is an event, unless its run cannot be known."""
     try:
         event = read(record)
     except UnreadableEvent:
         return
+    verdict = said.of(record.offset)
     memory.apply(Record(record.offset, record.timestamp, event), verdict)
-    if isinstance(event, RunStarted) and record.offset < whole_from:
+    if isinstance(event, RunStarted) and record.offset < said.whole_from:
         memory.state.runs.pop(event.run, None)

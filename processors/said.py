@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ledger.core.verdicts import Verdict
 from ledger.log.kafka_identity import KafkaError
@@ -26,6 +26,8 @@ from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import KafkaUnreachable
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published
 from ledger.wire import UnreadableEvent
+
+from .archived import Archived
 
 WINDOW = 5_000
 """About so many verdicts are at hand; a judge may take over a dozen partitions at once."""
@@ -42,7 +44,9 @@ class Waiting(NamedTuple):
 class Said:
     """The verdicts that count from `start` to before `end` of partition `number`, in order.
 
-    `names`: only those on runs with these keys. Call `ahead` before `of`.
+    What is before `begin` is read from the archive. `names`: only those on runs with these keys.
+    Where `gone_to` is above `start`, what is between is nowhere any more.
+    Call `ahead` before `of`. Reading raises KafkaUnreachable, ArchiveFailed.
     """
 
     def __init__(
@@ -52,12 +56,24 @@ class Said:
         start: Heard,
         end: int,
         *,
+        archived: Archived | None = None,
+        begin: int = 0,
+        gone_to: int = 0,
         names: Collection[bytes] | None = None,
     ) -> None:
         self._place, self._topic, self._number = place, place.topic("verdicts"), number
-        self._at, self._end, self._names = start.pos, end, names
+        self._start, self._at, self._end = start, max(start.pos, gone_to), end
+        self._names = names
+        self._archived, self._begin = archived, begin
         self._rule = Published(start.generation)
         self._waiting: deque[Waiting] = deque()
+        self._first = NOT_KNOWN if gone_to > start.pos else -1
+        self._given = False
+
+    @property
+    def whole_from(self) -> int:
+        """A run that began before this offset may have been told what nobody can know any more."""
+        return self._first + 1 if self._first != NOT_KNOWN else NOT_KNOWN
 
     @property
     def decided(self) -> int:
@@ -67,6 +83,8 @@ class Said:
     @property
     def place(self) -> Heard:
         """From where to read again what was not asked for yet."""
+        if not self._given:
+            return self._start  # Who reads again must see what is gone, too.
         return self._waiting[0].heard if self._waiting else Heard(self._at, self._rule.generation)
 
     def of(self, offset: int) -> Verdict | None:
@@ -74,18 +92,13 @@ class Said:
         assert offset <= self._rule.last_offset or self._at >= self._end
         waiting = self._waiting
         while waiting and waiting[0].verdict.offset <= offset:
-            verdict = waiting.popleft().verdict
+            verdict, self._given = waiting.popleft().verdict, True
             if verdict.offset == offset:
                 return verdict
         return None
 
-    async def first(self, default: int) -> int:
-        """The offset of the first event that something was said of; `default` without any."""
-        await self.ahead(0)
-        return self._waiting[0].verdict.offset if self._waiting else default
-
     async def ahead(self, offset: int) -> None:
-        """Have at hand what was said of the events up to this offset. Raises KafkaUnreachable."""
+        """Have at hand what was said of the events up to this offset."""
         while self._at < self._end and self._rule.last_offset < offset:
             try:
                 async with Reader(self._place) as reader:
@@ -96,25 +109,31 @@ class Said:
 
     async def read(self, reader: Reader) -> None:
         """Read on until the window is full, or to the end."""
-        begin, _ = await reader.bounds(self._topic, self._number)
-        self._at = max(self._at, begin)
+        while self._at < self._begin and self._archived is not None:
+            records, at = await self._archived.some("verdicts", self._at, self._begin)
+            self._take(records, at)
+            if len(self._waiting) >= WINDOW:
+                return
         found = reader.read(self._topic, self._number, self._at, self._end)
         async with aclosing(found) as lists:
             async for records in lists:
-                for record in records:
-                    self._take(record.offset, record.key, record.value or b"")
-                self._at = records[-1].offset + 1
+                self._take(records, records[-1].offset + 1)
                 if len(self._waiting) >= WINDOW:
                     return
         self._at = max(self._at, self._end)
 
-    def _take(self, pos: int, key: bytes | None, value: bytes) -> None:
-        if self._names is not None and key != ANNOUNCED and key not in self._names:
-            return
-        heard = Heard(pos, self._rule.generation)
-        try:
-            verdict = self._rule.take(key, value)
-        except UnreadableEvent:
-            return  # Nobody could act on it.
-        if verdict is not None:
-            self._waiting.append(Waiting(heard, verdict))
+    def _take(self, records: Sequence[Any], at: int) -> None:
+        """Take in what counts of the next records; it goes on at `at`."""
+        rule, names = self._rule, self._names
+        for record in records:
+            if names is not None and record.key != ANNOUNCED and record.key not in names:
+                continue
+            heard = Heard(record.offset, rule.generation)
+            try:
+                verdict = rule.take(record.key, record.value or b"")
+            except UnreadableEvent:
+                continue  # Nobody could act on it.
+            if verdict is not None:
+                self._first = min(self._first, verdict.offset)
+                self._waiting.append(Waiting(heard, verdict))
+        self._at = at

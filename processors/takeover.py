@@ -7,6 +7,8 @@ What a newcomer would get wrong
     what is found counts, and what an older generation says later counts for nobody.
     Where to go on is the checkpoint's marker, never the group's offset. Without a marker the
     partition is folded from its start, with the verdicts that were published.
+    What is before the topics' begin comes from the archive, where there is one: it is folded
+    before the feed begins.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from pydantic_core import from_json
+
 from ledger.core.lifecycle import FOLD_VERSION
-from ledger.errors import LedgerError
 from ledger.judge.checkpoint import MARKER
 from ledger.judge.restore import load_notes, load_runs
 from ledger.log import JudgeTooOld
@@ -23,44 +26,16 @@ from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_outbox import Letter, Outbox
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_refused import covered, lost
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
 from ledger.wire import UnreadableEvent
 
-from .marker import Marker, Proof, proof
-from .pace import AT_ONCE_RUNS, give_way
+from .archived import Archived
+from .continuity import Older, goes_on
+from .marker import Marker
+from .pace import AT_ONCE_RUNS, PIECE_RECORDS_BEHIND, give_way
 from .partition import Boxes, Partition, PartitionMemory, Shared
 from .refold import fold_again
 from .said import Said
-
-
-class LogBroken(LedgerError):
-    """The events topic is not the one that was judged: cut off, trimmed too early, made anew."""
-
-    REMEDY = "bring the events back, or start a new log under another prefix"
-
-    def __init__(self, topic: str, partition: int, problem: str, remedy: str = REMEDY) -> None:
-        super().__init__(topic, partition, problem)
-        self.topic, self.partition, self.problem, self.remedy = topic, partition, problem, remedy
-
-    def __str__(self) -> str:
-        return (
-            f"{self.topic} partition {self.partition} is not judged: {self.problem}; {self.remedy}"
-        )
-
-
-class EventsLost(LogBroken):
-    """Events that no checkpoint has are gone: `first` to `last`."""
-
-    def __init__(self, topic: str, partition: int, first: int, last: int) -> None:
-        super().__init__(
-            topic,
-            partition,
-            f"offsets {first} to {last} are gone, and no checkpoint has them",
-            f"bring them back, or go on without: `ledger topics accept-loss {partition} {first} "
-            f"{last} --reason ...`",
-        )
-        self.first, self.last = first, last
 
 
 async def take_over(
@@ -76,28 +51,31 @@ async def take_over(
 
     Partitions of one judge have one `shared`.
 
-    Raises NotOwner and OutboxFailed (try again), LogBroken, JudgeTooOld (do not).
+    Raises NotOwner and OutboxFailed (try again), LogBroken, JudgeTooOld (do not), ArchiveFailed,
+    and FoldFailed for an event from the archive.
     """
     checkpoints, shared = Checkpoints(place, group, number), shared or Shared(place)
+    archived = Archived(place, number, shared.archive)
     sender: Any = None
     boxes: Boxes | None = None
     try:
         await checkpoints.open()
         async with Reader(place) as reader:
-            rows, marker = await _claim(reader, place, number, checkpoints)
+            rows, marker, older = await _claim(reader, place, number, checkpoints, archived)
             sender = await shared.producers.take()
             boxes = _boxes(sender, place, number)
             boxes.verdicts.put(
                 Letter(ANNOUNCED, announcement(marker.generation, version=FOLD_VERSION))
             )
             announced = await boxes.verdicts.mark()
-            said = Said(place, number, Heard(marker.pos, marker.heard), announced)
-            await said.read(reader)
+            said = await _said(reader, place, number, marker, announced, archived)
             memory = await _memory(reader, place, number, rows, marker)
-        return Partition(
+        partition = Partition(
             number, partitions=partitions, memory=memory, marker=marker, said=said,
             checkpoints=checkpoints, boxes=boxes, sender=sender, failing=failing, shared=shared,
         )  # fmt: skip
+        await _fold_older(partition, archived, older)
+        return partition
     except BaseException:
         if boxes is not None:
             boxes.close()
@@ -108,22 +86,24 @@ async def take_over(
 
 
 async def _claim(
-    reader: Reader, place: Place, number: int, checkpoints: Checkpoints
-) -> tuple[dict[str, bytes], Marker]:
-    """The rows of the checkpoint, and the marker under which the next generation is claimed."""
+    reader: Reader, place: Place, number: int, checkpoints: Checkpoints, archived: Archived
+) -> tuple[dict[str, bytes], Marker, Older]:
+    """The rows of the checkpoint, the marker under which the next generation is claimed, and what
+    is to be folded from the archive.
+    """
     rows: dict[str, bytes] = await checkpoints.load()
     gone: dict[str, bytes | None] = {}
     found = _marker(rows)
     if found is None:
         gone, rows = dict.fromkeys(rows), {}
-        found = await _without(reader, place.topic("verdicts"), number)
+        found = await _without(reader, place.topic("verdicts"), number, archived)
     if found.version > FOLD_VERSION:
         raise JudgeTooOld(place.topic("events"), version=FOLD_VERSION, needed=found.version)
-    found = await _check_log(reader, place, number, found)
+    found, older = await goes_on(reader, place, number, found, archived)
     marker = found._replace(generation=found.generation + 1, version=FOLD_VERSION)
     await checkpoints.write({**gone, MARKER: marker.row()})
     await checkpoints.commit(marker.offset, marker.note())
-    return rows, marker
+    return rows, marker, older
 
 
 def _boxes(sender: Any, place: Place, number: int) -> Boxes:
@@ -143,10 +123,14 @@ def _marker(rows: dict[str, bytes]) -> Marker | None:
         return None
 
 
-async def _without(reader: Reader, topic: str, number: int) -> Marker:
+async def _without(reader: Reader, topic: str, number: int, archived: Archived) -> Marker:
     """Where to begin without a checkpoint: at 0, above every generation that spoke."""
     begin, end = await reader.bounds(topic, number)
     rule, generation, version = Published(), 0, 0
+    for value in await archived.announcements() if begin else []:
+        with suppress(UnreadableEvent):
+            rule.take(ANNOUNCED, value)
+            version = max(version, int(from_json(value).get("version", 0)))
     async for records in reader.read(topic, number, begin, end):
         for record in records:
             with suppress(UnreadableEvent):
@@ -157,25 +141,33 @@ async def _without(reader: Reader, topic: str, number: int) -> Marker:
     return Marker(generation=max(generation, rule.generation), version=version)
 
 
-async def _check_log(reader: Reader, place: Place, number: int, marker: Marker) -> Marker:
-    """The marker to go on from, if the log goes on where the checkpoint ends. Raises LogBroken."""
-    topic = place.topic("events")
-    begin, end = await reader.bounds(topic, number)
-    if marker.offset < begin:
-        if not covered(await lost(place, number), marker.offset, begin - 1):
-            raise EventsLost(topic, number, marker.offset, begin - 1)
-        return marker._replace(offset=begin, proof=Proof())
-    if marker.offset > end:
-        gone = f"it ends at offset {end}, and up to {marker.offset - 1} was judged"
-        raise LogBroken(topic, number, gone)
-    at = marker.proof.offset
-    if at < begin:
-        return marker
-    async for records in reader.read(topic, number, at, at + 1):
-        if proof(records[0]) == marker.proof:
-            return marker
-    other = f"offset {at} is not what was judged there (unclean election, or made anew)"
-    raise LogBroken(topic, number, other)
+async def _said(
+    reader: Reader, place: Place, number: int, marker: Marker, end: int, archived: Archived
+) -> Said:
+    """What was said after the checkpoint, the beginning of it at hand."""
+    begin, _ = await reader.bounds(place.topic("verdicts"), number)
+    missing = await archived.missing("verdicts", marker.pos, begin)
+    gone_to = missing[-1][1] + 1 if missing else 0
+    start = Heard(marker.pos, marker.heard)
+    said = Said(place, number, start, end, archived=archived, begin=begin, gone_to=gone_to)
+    await said.read(reader)
+    return said
+
+
+async def _fold_older(partition: Partition, archived: Archived, older: Older) -> None:
+    """Fold what only the archive has; the feed can go on behind it."""
+    for first, last in older.ranges:
+        at = first
+        while at <= last:
+            records, at = await archived.some("events", at, last + 1)
+            for begin in range(0, len(records), PIECE_RECORDS_BEHIND):
+                piece = records[begin : begin + PIECE_RECORDS_BEHIND]
+                await give_way()
+                await partition.ready(piece)
+                partition.fold(piece)
+            if partition.due():
+                await partition.checkpoint()
+    partition.memory.advance(max(older.until, partition.memory.next_offset), 0)
 
 
 async def _memory(

@@ -138,6 +138,7 @@ def worker(
 
     Start as many as there are partitions, or fewer; whatever one of them does, the others take
     over. It stops before it reads where a topic is not as `ledger topics check` wants it.
+    A judge reads the archive only where Kafka no longer has what it must fold.
     Ctrl-C or SIGTERM ends it: what it said is acknowledged, a checkpoint is written, the group
     is left, and exit is 0. It ends with 1 where it cannot go on, and says why.
     """  # fmt: skip

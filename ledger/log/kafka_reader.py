@@ -93,4 +93,5 @@ class Reader:
                 if records[-1].offset < end:
                     yield records
                     continue
-                yield [record for record in records if record.offset < end]
+                if kept := [record for record in records if record.offset < end]:
+                    yield kept

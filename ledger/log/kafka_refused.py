@@ -98,12 +98,16 @@ async def lost(place: Place, partition: int) -> list[Lost]:
     ]
 
 
-def covered(accepted: Iterable[Lost], first: int, last: int) -> bool:
-    """Whether all of `first` to `last` was accepted as lost, in one range or in several."""
+def uncovered(accepted: Iterable[Lost], first: int, last: int) -> list[tuple[int, int]]:
+    """What of `first` to `last` was not accepted as lost: (first, last) of each range."""
+    found = []
     for one in sorted(accepted, key=lambda one: one.first):
-        if one.first <= first:
-            first = max(first, one.last + 1)
-    return first > last
+        if one.first > last:
+            break
+        if first < one.first:
+            found.append((first, one.first - 1))
+        first = max(first, one.last + 1)
+    return [*found, (first, last)] if first <= last else found
 
 
 async def begins(place: Place, partition: int) -> int:

@@ -15,13 +15,14 @@ from ledger.core.codec import dump_run
 from ledger.judge.checkpoint import MARKER
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_refused import Lost, covered
+from ledger.log.kafka_refused import Lost, uncovered
 from ledger.log.kafka_verdicts import Heard
-from ledger.processors.takeover import EventsLost
+from ledger.processors.continuity import EventsLost
 from tests.live.kafka.calling import command
 from tests.live.kafka.test_refused import listed
 from tests.live.kafka.test_take_over import GROUP, both, feed, fill, judge, make_anew
 from tests.live.kafka.traffic import Traffic
+from tests.live.kafka.truth import kept
 from tests.live.kafka.workers import UP_S, free_port, health, working
 from tests.waiting import wait_for
 
@@ -113,6 +114,28 @@ def test_rows_without_a_marker_are_removed(place: Place) -> None:
     asyncio.run(story())
 
 
+def test_runs_whose_verdicts_are_trimmed_have_ended(place: Place) -> None:
+    """Without a checkpoint nobody knows what they were granted. Those that began later go on."""
+
+    async def story() -> None:
+        traffic = traffic_of(place, 27)
+        await fill(place, traffic, 8)
+        _, before = await judged(place)
+        await trim(place, 100, "verdicts")
+        await make_anew(place, "checkpoints")
+        async with judge(place) as partition:
+            await feed(place, partition, at_most=50)
+            await partition.checkpoint()
+        _, after = await judged(place)
+        ours = await kept(place, GROUP, 0)
+
+        assert 0 < len(after) < len(before)
+        assert after == {run: before[run] for run in after}
+        assert before.keys() - after.keys() <= ours.ended
+
+    asyncio.run(story())
+
+
 def test_a_generation_that_was_announced_long_ago_is_not_claimed_again(place: Place) -> None:
     """A judge may hold a partition for longer than its announcement is kept; of two with one
     generation both would count."""
@@ -164,7 +187,7 @@ def test_a_hole_stops_until_a_person_accepts_it(place: Place) -> None:
     assert f"`ledger topics accept-loss 0 {first} {last} --reason ...`" in str(problem)
     assert (too_much.code, a_part.code, the_rest.code) == (2, 0, 0)
     assert f"begins at offset {last + 1}" in too_much.err
-    assert (still.first, still.last) == (first, last)
+    assert (still.first, still.last) == (first + 10, last)
     assert end > last + 1
     assert runs
     assert [row["offset"] for row in written] == [first, first + 10]
@@ -203,17 +226,21 @@ def _stopped(port: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "whole"),
+    ("accepted", "left"),
     [
-        ([], False),
-        ([(5, 9)], True),
-        ([(0, 20)], True),
-        ([(5, 8)], False),
-        ([(6, 9)], False),
-        ([(8, 9), (5, 7)], True),
-        ([(5, 6), (8, 9)], False),
-        ([(0, 3), (4, 12)], True),
+        ([], [(5, 9)]),
+        ([(5, 9)], []),
+        ([(0, 20)], []),
+        ([(5, 8)], [(9, 9)]),
+        ([(6, 9)], [(5, 5)]),
+        ([(8, 9), (5, 7)], []),
+        ([(5, 6), (8, 9)], [(7, 7)]),
+        ([(6, 6), (8, 8)], [(5, 5), (7, 7), (9, 9)]),
+        ([(0, 3), (4, 12)], []),
+        ([(0, 3), (12, 14)], [(5, 9)]),
     ],
 )
-def test_a_loss_may_be_accepted_in_parts(accepted: list[tuple[int, int]], whole: bool) -> None:
-    assert covered([Lost(0, *one) for one in accepted], 5, 9) is whole
+def test_a_loss_may_be_accepted_in_parts(
+    accepted: list[tuple[int, int]], left: list[tuple[int, int]]
+) -> None:
+    assert uncovered([Lost(0, *one) for one in accepted], 5, 9) == left

@@ -21,9 +21,10 @@ from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_topics import TopicsWrong, apply, check
 from ledger.processors.app import create_app
+from ledger.processors.continuity import LogBroken
 from ledger.processors.marker import Marker
 from ledger.processors.partition import Partition, PartitionMemory
-from ledger.processors.takeover import LogBroken, take_over
+from ledger.processors.takeover import take_over
 from tests.live.kafka.chaos import Workers
 from tests.live.kafka.traffic import Traffic
 from tests.live.kafka.truth import Truth, folded, kept
@@ -62,7 +63,7 @@ async def feed(place: Place, partition: Partition, at_most: int = 10**9) -> None
         begin = partition.memory.next_offset
         end = min((await reader.bounds(topic, 0))[1], begin + at_most)
         async for records in reader.read(topic, 0, begin, end):
-            await partition.hear(records)
+            await partition.ready(records)
             partition.fold(records)
     await partition.settle()
 

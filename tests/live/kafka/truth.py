@@ -79,9 +79,9 @@ async def kept(place: Place, group: str, partition: int) -> Truth:
             truth.runs[key] = row
     async with Reader(place) as reader:
         topic = place.topic("verdicts")
-        _, end = await reader.bounds(topic, partition)
+        begin, end = await reader.bounds(topic, partition)
         rule = Published()
-        async for records in reader.read(topic, partition, 0, end):
+        async for records in reader.read(topic, partition, begin, end):
             for record in records:
                 verdict = rule.take(record.key, record.value)
                 if verdict is not None:
