@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ledger.errors import LedgerError
+from ledger.log.kafka_lost import uncovered
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
-from ledger.log.kafka_refused import lost, uncovered
+from ledger.log.kafka_refused import lost
 
 from .archived import Archived, Range
 from .marker import Marker, Proof, proof
@@ -74,7 +75,7 @@ async def goes_on(
             other = f"offset {at} is not what was judged there (unclean election, or made anew)"
             raise LogBroken(topic, number, other)
         return marker, Older([], begin)
-    older = Older(uncovered(await lost(place, number), marker.offset, begin - 1), begin)
+    older = Older(uncovered(await lost(place, "events", number), marker.offset, begin - 1), begin)
     for first, last in older.ranges:
         if missing := await archived.missing("events", first, last + 1):
             raise EventsLost(topic, number, *missing[0], archived.why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from ledger.topics import Topic
 
 KAFKA = "--log kafka://127.0.0.1:9092"
+
+
+class Losing(Enum):
+    """The topics whose records are waited for: judges wait for events, archivists for all."""
+
+    EVENTS = "events"
+    VERDICTS = "verdicts"
+    CONTROL = "control"
+    REFUSED = "refused"
+
 
 app = typer.Typer(
     name="topics",
@@ -67,32 +78,50 @@ def check(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog=example(f"ledger {KAFKA} topics accept-loss 3 1200 1899 --reason 'disk of broker 2'")
+    epilog=example(
+        f"ledger {KAFKA} topics accept-loss 3 1200 1899 --reason 'disk of broker 2'",
+        f"ledger {KAFKA} topics accept-loss 3 80 99 --topic verdicts --reason 'disk of broker 2'",
+    )
 )
 def accept_loss(
     context: typer.Context,
-    partition: Annotated[int, typer.Argument(help="The partition of the events topic.", min=0)],
+    partition: Annotated[int, typer.Argument(help="The partition of the topic.", min=0)],
     first: Annotated[int, typer.Argument(help="The first offset that is lost.", min=0)],
     last: Annotated[int, typer.Argument(help="The last offset that is lost.", min=0)],
     reason: Annotated[str, typer.Option(help="Why; whoever replays the log reads it.")],
+    topic: Annotated[Losing, typer.Option(help="The topic that lost them.")] = Losing.EVENTS,
     by: Annotated[str, typer.Option(help="Who says so; your user name by default.")] = "",
 ) -> None:
-    """Accept that events are lost, so that a judge that stopped at the hole goes on behind it.
+    """Accept that records are lost, so that who stopped at the hole goes on behind it.
 
-    A judge whose next events are gone stops their partition and names the range: to skip it is a
-    person's decision, because what happened in it was never judged. It is written to the refused
-    topic, where `ledger refused --reason range_lost` shows it. Nothing is deleted, and what is
-    still there cannot be given up.
+    A judge whose next events are gone stops their partition and names the range, and so does an
+    archivist, of each topic that it archives: to skip it is a person's decision, because what
+    happened in it was never judged, or is in no archive. It is written to the refused topic,
+    where `ledger refused --reason range_lost` shows it. Nothing is deleted, and what is still
+    there cannot be given up.
     """
     from ledger.log import kafka_refused
+    from ledger.log.kafka_lost import Lost
 
     where = place(context).on_kafka()
-    loss = kafka_refused.Lost(partition, first, last)
     if first > last:
         raise typer.BadParameter(f"{first} to {last} is no range")
+    _check_partition(where, topic.value, partition)
+    loss = Lost(partition, first, last, reason=reason)
     who = by or getpass.getuser()
-    asyncio.run(kafka_refused.accept_loss(where, loss, reason=reason, by=who))
-    say(f"{where.topic('events')} partition {partition}: {first} to {last} are accepted as lost")
+    asyncio.run(kafka_refused.accept_loss(where, topic.value, loss, by=who))
+    name = where.topic(topic.value)
+    say(f"{name} partition {partition}: {first} to {last} are accepted as lost")
+
+
+def _check_partition(where: Place, short: str, partition: int) -> None:
+    from ledger.topics import wanted
+
+    topic = wanted(where.prefix, partitions=where.partitions)[short]
+    if partition >= topic.partitions:
+        raise typer.BadParameter(
+            f"{topic.name} has the partitions 0 to {topic.partitions - 1}, not {partition}"
+        )
 
 
 def _answer(where: Place, created: list[str], differing: list[str], as_json: bool) -> None:

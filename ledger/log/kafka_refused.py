@@ -3,25 +3,25 @@
 What a newcomer would get wrong
     Judges write a refusal again when one takes over from another in between, so it is known by
     its place: who reads leaves out what came before.
-    A `range_lost` record says that events are gone for good and shall not be waited for. It
-    stands here because this is the one place that says why an offset was not folded.
+    A `range_lost` record says that records of a topic are gone for good and shall not be waited
+    for. It stands here because this is the one place that says why an offset was not folded.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
 
 from ledger.errors import LedgerError
+from ledger.log.kafka_lost import RANGE_LOST, Lost
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import start, unreachable
 from ledger.log.kafka_topics import need
 
-RANGE_LOST = "range_lost"
 REASON_MAX = 2_048
 
 
@@ -46,14 +46,6 @@ class Refused(NamedTuple):
     upto: int = -1
 
 
-class Lost(NamedTuple):
-    """Events of a partition that a person accepted as lost: `first` to `last`."""
-
-    partition: int
-    first: int
-    last: int
-
-
 class StillThere(LedgerError):
     """What shall be accepted as lost is not: the partition begins at `begin`."""
 
@@ -71,7 +63,7 @@ class StillThere(LedgerError):
 
 async def refused(place: Place) -> AsyncIterator[Refused]:
     """Everything in the topic, in order, each once. Raises KafkaUnreachable, TopicsWrong."""
-    seen: set[tuple[str, int, int, str]] = set()
+    seen: set[tuple[str, int, int, str, int]] = set()
     try:
         await need(place, "refused")
         async with Reader(place) as reader:
@@ -80,7 +72,7 @@ async def refused(place: Place) -> AsyncIterator[Refused]:
             async for records in reader.read(topic, 0, begin, end):
                 for record in records:
                     one = _read(record)
-                    where = (one.topic, one.partition, one.offset, one.finding)
+                    where = (one.topic, one.partition, one.offset, one.finding, one.upto)
                     if where not in seen:
                         seen.add(where)
                         yield one
@@ -88,48 +80,29 @@ async def refused(place: Place) -> AsyncIterator[Refused]:
         raise unreachable(place, problem) from None
 
 
-async def lost(place: Place, partition: int) -> list[Lost]:
-    """What was accepted as lost of a partition of the events. Raises as `refused`."""
-    events = place.topic("events")
+async def lost(place: Place, short: str, partition: int) -> list[Lost]:
+    """What was accepted as lost of a partition; `short` names its topic. Raises as `refused`."""
+    where = place.topic(short), partition
     return [
-        Lost(one.partition, one.offset, one.upto)
+        Lost(one.partition, one.offset, one.upto, one.pos, one.reason)
         async for one in refused(place)
-        if one.finding == RANGE_LOST and (one.topic, one.partition) == (events, partition)
+        if one.finding == RANGE_LOST and (one.topic, one.partition) == where
     ]
 
 
-def uncovered(accepted: Iterable[Lost], first: int, last: int) -> list[tuple[int, int]]:
-    """What of `first` to `last` was not accepted as lost: (first, last) of each range."""
-    found = []
-    for one in sorted(accepted, key=lambda one: one.first):
-        if one.first > last:
-            break
-        if first < one.first:
-            found.append((first, one.first - 1))
-        first = max(first, one.last + 1)
-    return [*found, (first, last)] if first <= last else found
+async def accept_loss(place: Place, short: str, loss: Lost, *, by: str) -> None:
+    """Write that these records of a topic are lost for good, because of `loss.reason`.
 
-
-async def begins(place: Place, partition: int) -> int:
-    """The first offset of the events that a partition still has. As `refused`."""
-    await need(place, "events")
-    try:
-        async with Reader(place) as reader:
-            return (await reader.bounds(place.topic("events"), partition))[0]
-    except (KafkaError, OSError) as problem:
-        raise unreachable(place, problem) from None
-
-
-async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None:
-    """Write that these events are lost for good. Raises StillThere, and as `refused`."""
-    begin = await begins(place, loss.partition)
+    Raises StillThere, and as `refused`.
+    """
+    topic = place.topic(short)
+    begin = await _begins(place, short, loss.partition)
     if loss.last >= begin:
-        raise StillThere(place.topic("events"), loss, begin)
+        raise StillThere(topic, loss, begin)
     await need(place, "refused")
-    said = f"{RANGE_LOST}: offsets {loss.first} to {loss.last} are accepted as lost: {reason}"
     headers = [
-        ("reason", said[:REASON_MAX].encode()),
-        ("topic", place.topic("events").encode()),
+        ("reason", loss.said(loss.reason).encode()[:REASON_MAX]),
+        ("topic", topic.encode()),
         ("partition", str(loss.partition).encode()),
         ("offset", str(loss.first).encode()),
         ("upto", str(loss.last).encode()),
@@ -139,12 +112,21 @@ async def accept_loss(place: Place, loss: Lost, *, reason: str, by: str) -> None
     sender = producer(place)
     try:
         await start(sender, place)
-        topic = place.topic("refused")
-        await sender.send_and_wait(topic, value=b"", partition=0, headers=headers)
+        await sender.send_and_wait(place.topic("refused"), value=b"", partition=0, headers=headers)
     except (KafkaError, OSError) as problem:
         raise unreachable(place, problem) from None
     finally:
         await sender.stop()
+
+
+async def _begins(place: Place, short: str, partition: int) -> int:
+    """The first offset that a partition still has. Raises as `refused`."""
+    await need(place, short)
+    try:
+        async with Reader(place) as reader:
+            return (await reader.bounds(place.topic(short), partition))[0]
+    except (KafkaError, OSError) as problem:
+        raise unreachable(place, problem) from None
 
 
 def _read(record: Any) -> Refused:

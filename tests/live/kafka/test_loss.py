@@ -14,8 +14,9 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from ledger.core.codec import dump_run
 from ledger.judge.checkpoint import MARKER
 from ledger.log.kafka_checkpoints import Checkpoints
+from ledger.log.kafka_lost import Lost, uncovered
 from ledger.log.kafka_place import Place
-from ledger.log.kafka_refused import Lost, uncovered
+from ledger.log.kafka_refused import lost
 from ledger.log.kafka_verdicts import Heard
 from ledger.processors.continuity import EventsLost
 from tests.live.kafka.calling import command
@@ -244,3 +245,27 @@ def test_a_loss_may_be_accepted_in_parts(
     accepted: list[tuple[int, int]], left: list[tuple[int, int]]
 ) -> None:
     assert uncovered([Lost(0, *one) for one in accepted], 5, 9) == left
+
+
+def test_each_topic_has_losses_of_its_own(place: Place) -> None:
+    """Verdicts that are gone excuse no judge whose events are gone; a range may be said again,
+    longer."""
+
+    async def lose() -> None:
+        await fill(place, traffic_of(place, 25), 3)
+        await trim(place, 100)
+
+    asyncio.run(lose())
+    accept = ("topics", "accept-loss")
+    of_events = [command(place, *accept, "0", "0", n, "--reason", "disk") for n in ("49", "99")]
+    none = command(place, *accept, "0", "0", "0", "--reason", "no", "--topic", "verdicts")
+    nowhere = command(place, *accept, "1", "0", "0", "--reason", "no", "--topic", "control")
+    lost_events = asyncio.run(lost(place, "events", 0))
+
+    assert [one.code for one in of_events] == [0, 0]
+    assert none.code == nowhere.code == 2
+    assert f"{place.topic('verdicts')} partition 0 begins at offset 0" in none.err
+    assert "has the partitions 0 to 0, not 1" in nowhere.err
+    assert [(one.first, one.last) for one in lost_events] == [(0, 49), (0, 99)]
+    assert lost_events[1].reason == "range_lost: offsets 0 to 99 are accepted as lost: disk"
+    assert asyncio.run(lost(place, "verdicts", 0)) == []
