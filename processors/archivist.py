@@ -32,9 +32,11 @@ from ledger.log.kafka_identity import KafkaError, log_id
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import lacking
+from ledger.log.kafka_topics import TopicsWrong
 from ledger.topics import Topic
 
 from .holder import Chunk
+from .standing import standing
 
 T = TypeVar("T")
 
@@ -55,6 +57,8 @@ AGAIN_S = (0.2, 10.0)
 RETENTION_PERCENT = 50
 """Past so much of the time that Kafka keeps a record, a lag is said aloud."""
 SAY_EVERY_S = 60.0
+MENDED_S = 5.0
+"""How often it is looked whether a partition that cannot be archived now can."""
 
 
 class Archivist:
@@ -86,6 +90,7 @@ class Archivist:
         self._committer: Committer | None = None
         self._held: dict[TP, Segment] = {}
         self._assigned: set[TP] = set()
+        self._assignment = 0
         self._archived: dict[TP, tuple[int, int]] = {}
         self._untold: dict[TP, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,6 +170,7 @@ class Archivist:
     async def assigned(self, partitions: set[TP]) -> None:
         """Go on with these where the table stands."""
         self._assigned = {tp for tp in partitions if tp.topic in self.logs}
+        self._assignment += 1
         self.broken_partitions.clear()
         self._drop(set(self._held) - self._assigned)
         self._spawn(self._hold(set(self._assigned)))
@@ -190,54 +196,45 @@ class Archivist:
     async def _hold(self, wanted: set[TP]) -> None:
         """Get these into our hands, however often that takes."""
         nap_s, longest_s = AGAIN_S
-        while todo := (wanted & self._assigned) - self._held.keys() - self.broken_partitions.keys():
-            try:
-                await self._in_thread(self._table.refresh)
-                async with Reader(self.place) as reader:
-                    for tp in sorted(todo):
-                        await self._take_over(reader, tp)
+        assignment = self._assignment
+        while assignment == self._assignment:  # Whoever hears of another takes all of it.
+            todo = (wanted & self._assigned) - self._held.keys()
+            if not todo:
                 return
-            except (ArchiveFailed, KafkaError) as problem:
+            try:
+                async with Reader(self.place) as reader:
+                    bounds = {tp: await reader.bounds(*tp) for tp in sorted(todo)}
+                    await self._in_thread(self._table.refresh)  # Only now: see `standing`.
+                    for tp, found in bounds.items():
+                        await self._take_over(reader, tp, found)
+                await asyncio.sleep(MENDED_S if todo - self._held.keys() else 0)
+            except (ArchiveFailed, KafkaError, TopicsWrong) as problem:
                 why = lacking(self.place, problem) or problem
                 self._say(f"tried again in {nap_s:g} s: {why!s:.300}")
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
 
-    async def _take_over(self, reader: Reader, tp: TP) -> None:
+    async def _take_over(self, reader: Reader, tp: TP, bounds: tuple[int, int]) -> None:
         """Hold a partition, if the log goes on where the table stands."""
-        log = self.logs[tp.topic]
+        assert self._committer is not None
+        where = self.logs[tp.topic], tp.partition
         try:
-            position, append_ms = await self._check(reader, tp, log)
+            found = await standing(
+                self.place, self._committer, self._in_thread, reader, where, bounds
+            )
         except (ArchiveGap, LogRewound) as problem:
-            self.broken_partitions[tp] = str(problem)
-            self._say(f"partition {tp.partition} of {tp.topic} is not archived: {problem}")
+            said = f"partition {tp.partition} of {tp.topic} is not archived: {problem}"
+            if tp in self._assigned and self.broken_partitions.get(tp) != said:
+                self.broken_partitions[tp] = said
+                self._say(said)
             return
         if tp in self._assigned and tp not in self._held:
-            self._archived[tp] = position, append_ms
+            self.broken_partitions.pop(tp, None)
+            position = found.segment.next
+            self._archived[tp] = position, found.append_ms
             self._untold[tp] = position
-            self._held[tp] = Segment(log, tp.partition, position)
+            self._held[tp] = found.segment
             self.read_again(tp)
-
-    async def _check(self, reader: Reader, tp: TP, log: LogName) -> tuple[int, int]:
-        """Where the table stands, and when the log took in what is before it.
-
-        Raises ArchiveGap, LogRewound.
-        """
-        assert self._committer is not None
-        position = self._committer.next((log, tp.partition))
-        begin, end = await reader.bounds(tp.topic, tp.partition)
-        if begin > position:
-            raise ArchiveGap(log, position, begin)
-        if end < position:
-            raise LogRewound(log, position - 1)
-        if position <= begin:
-            return position, 0
-        last = await self._in_thread(partial(self._table.last, log, tp.partition))
-        async for records in reader.read(tp.topic, tp.partition, position - 1, position):
-            if (records[0].value or b"") != last.value:
-                raise LogRewound(log, position - 1)
-            return position, records[0].timestamp
-        return position, 0
 
     def _drop(self, partitions: set[TP]) -> None:
         for tp in partitions & self._held.keys():

@@ -164,7 +164,7 @@ def test_who_comes_second_commits_nothing(tmp_path: Path) -> None:
 def rewrite(where: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Replace the middle one of three segments by a changed copy."""
     table = Table.open(where)
-    middle = table.files()[1]
+    middle = [file for file in table.files() if file.log == "events"][1]
     rows = pq.read_table(where / middle.path, partitioning=None)
     rows = rows.add_column(0, "log", pa.repeat("events", rows.num_rows))
     rows = rows.add_column(1, "partition", pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows))

@@ -11,7 +11,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +22,11 @@ from deltalake.transaction import AddAction
 from ledger.archive.archivist import RACES_MAX
 from ledger.archive.chain import Bounds, Link, digest
 from ledger.archive.errors import ArchiveFailed
+from ledger.archive.holes import segment_behind
 from ledger.archive.rows import LogName
 from ledger.archive.segment import Segment
 from ledger.archive.table import Behind, Table
+from ledger.log.kafka_lost import Lost
 from ledger.log.kafka_verdicts import Published
 
 _HEARD = ["position", "type", "offset", "seq"]
@@ -66,6 +68,17 @@ class Committer:
         """The first position that is not archived, as of the version loaded."""
         return self.table.next_position(*where) or 0
 
+    def go_on(self, where: Where, begin: int, accepted: Iterable[Lost]) -> Segment:
+        """An empty segment of what comes next of a partition that begins at `begin`.
+
+        Of the losses `accepted` those count that are archived themselves, so that the archive
+        alone proves them. Raises ArchiveGap.
+        """
+        if where[0] != "refused":
+            archived = self.next(("refused", 0))
+            accepted = [one for one in accepted if one.pos < archived]
+        return segment_behind(self.table, where, begin, accepted)
+
     def commit(self, segments: Sequence[Segment]) -> list[Segment]:
         """Commit those that begin where the table is, in one commit; which those are.
 
@@ -105,9 +118,10 @@ class Committer:
         rule = Published(generation, last)
         rows = segment.rows(self._partitions, rule)
         bounds = Bounds(segment.first, segment.next)
-        after = digest(before, segment.positions, segment.values, bounds)
+        after = digest(before, segment.positions, segment.values, bounds, segment.hole)
         count = len(segment.positions)
-        chain = pa.array([None] * (count - 1) + [Link(after, bounds).pack()], pa.binary())
+        link = Link(after, bounds, segment.hole).pack()
+        chain = pa.array([None] * (count - 1) + [link], pa.binary())
         facts = {
             "log": segment.log,
             "partition": segment.partition,
@@ -116,6 +130,7 @@ class Committer:
             "rows": count,
             "before": before.hex(),
             "digest": after.hex(),
+            "hole": segment.hole.pack().decode() if segment.hole else "",
         }
         file = self.table.write(rows.set_column(rows.num_columns - 1, "chain", chain))
         return Written(segment, file, facts, (rule.generation, rule.last_offset))

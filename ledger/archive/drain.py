@@ -32,13 +32,18 @@ def drain(log: KafkaLog, location: str | Path) -> int:
     """
     look = log.look()
     committer = Committer(location, look.log_id(), log.partitions)
-    bounds = bounds_of(look, committer.table.places())
-    for (name, number), (begin, end) in bounds.items():
-        position = committer.next((name, number))
-        if begin > position:
-            raise ArchiveGap(name, position, begin)
-        if end < position:
-            raise LogRewound(name, position - 1)
+    places = committer.table.places()
+    # What is accepted as lost must be archived before what goes on behind it.
+    first = [where for where in places if where[0] == "refused"]
+    return sum(_drain(look, committer, some) for some in (first, places))
+
+
+def _drain(look: KafkaLook, committer: Committer, places: Sequence[Where]) -> int:
+    bounds = bounds_of(look, places)
+    committer.table.refresh()  # Only now: what is archived may be trimmed at once.
+    for (name, number), (_, end) in bounds.items():
+        if end < committer.next((name, number)):
+            raise LogRewound(name, committer.next((name, number)) - 1)
     total = 0
     while segments := _gather(look, committer, bounds):
         total += sum(len(one.positions) for one in committer.commit(segments))
@@ -54,14 +59,29 @@ def bounds_of(look: KafkaLook, places: Sequence[Where]) -> Bounds:
     return bounds
 
 
+def read_on(look: KafkaLook, segment: Segment, limit: int) -> int:
+    """Take at most `limit` of what comes next into a segment; how many that were.
+
+    Raises ArchiveGap where that was trimmed meanwhile, LogUnreachable.
+    """
+    name, number = segment.place
+    records = look.page(name, number, segment.next, limit)
+    if records and records[0].offset > segment.next:  # A mark of Kafka's, or trimmed.
+        begin = look.bounds(name, [number])[number][0]
+        if begin > segment.next:
+            raise ArchiveGap(name, segment.next, begin, number)
+    return segment.take(records)
+
+
 def _gather(look: KafkaLook, committer: Committer, bounds: Bounds) -> list[Segment]:
     """What comes next of each partition, as much as one commit takes."""
     segments: list[Segment] = []
     left = COMMIT_ROWS
-    for (name, number), (_, end) in bounds.items():
+    for (name, number), (begin, end) in bounds.items():
         position = committer.next((name, number))
         if position < end and left > 0:
-            segment = Segment(name, number, position)
-            left -= segment.take(look.page(name, number, position, min(left, end - position)))
+            accepted = look.lost(name, number) if begin > position else ()
+            segment = committer.go_on((name, number), begin, accepted)
+            left -= read_on(look, segment, min(left, end - segment.next))
             segments.append(segment)
     return [one for one in segments if one.positions]

@@ -55,17 +55,24 @@ class ArchiveFailed(LedgerError):
 
 
 class ArchiveGap(LedgerError):
-    """The log no longer holds what the archive needs next."""
+    """The log no longer holds what the archive needs next; `partition` None: a log in a file."""
 
-    def __init__(self, log: str, expected: int, found: int) -> None:
-        super().__init__(log, expected, found)
-        self.log, self.expected, self.found = log, expected, found
+    def __init__(self, log: str, expected: int, found: int, partition: int | None = None) -> None:
+        super().__init__(log, expected, found, partition)
+        self.log, self.expected, self.found, self.partition = log, expected, found, partition
 
     def __str__(self) -> str:
+        gap = f"from {self.expected}, but the log begins at {self.found}"
+        if self.partition is None:
+            return (
+                f"the archive needs {self.log} {gap}: {self.found - self.expected} records were "
+                "trimmed before they were archived here; name the archive that has them (--archive)"
+            )
+        topic = "" if self.log == "events" else f"--topic {self.log} "
         return (
-            f"the archive needs {self.log} from {self.expected}, but the log begins at "
-            f"{self.found}: {self.found - self.expected} records were trimmed before they were "
-            "archived here; name the archive that has them (--archive)"
+            f"the archive needs {self.log} of partition {self.partition} {gap}; name the archive "
+            "that has what is between (--archive), or go on without: `ledger topics accept-loss "
+            f"{self.partition} {self.expected} {self.found - 1} {topic}--reason ...`"
         )
 
 

@@ -2,7 +2,8 @@
 
 What a newcomer would get wrong
     A segment holds all that its log has from `first` to before `next`, holes included: nothing
-    gets in that was not fetched right behind what is there.
+    gets in that was not fetched right behind what is there. What a person accepted as lost may
+    be missing at its beginning.
     Which verdicts count is worked out here, once, while they pass in order (PROTOCOLS 1); the
     archive keeps all of them. Who asks looks at `type` and need not read what came before.
     An event under a key of another partition is refused, as the judge does.
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
+from ledger.archive.chain import Hole
 from ledger.archive.rows import Batch, LogName, columns_of, table_of
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_verdicts import Published
@@ -31,13 +33,14 @@ class Segment:
     """Records of one log and partition, in order, from position `first` to before `next`."""
 
     __slots__ = (
-        "append_ms", "bytes", "first", "headers", "keys", "log", "next", "partition", "positions",
-        "since_s", "values",
+        "append_ms", "bytes", "first", "headers", "hole", "keys", "log", "next", "partition",
+        "positions", "since_s", "values",
     )  # fmt: skip
 
-    def __init__(self, log: LogName, partition: int, first: int) -> None:
+    def __init__(self, log: LogName, partition: int, first: int, hole: Hole | None = None) -> None:
         self.log, self.partition = log, partition
-        self.first = self.next = first
+        self.first, self.hole = first, hole
+        self.next = first if hole is None else hole.next
         self.bytes = 0
         self.since_s = 0.0
         """When the first record came, by the clock of whoever fills it."""

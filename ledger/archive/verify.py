@@ -7,6 +7,8 @@ What a newcomer would get wrong
     agree with it.
     On Kafka not every position holds a record. There the chain says from where to where each
     segment was whole (`chain.py`), and these ranges must join.
+    Records that Kafka had lost are no gap where a person accepted that: the chain says so, and
+    the row of the refused log in which it was written must be there too.
     A wrong archive is an answer, not an exception: read `Verification.problems`.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ledger.archive.chain import Link, digest_of
+from ledger.archive.chain import Hole, Link, digest_of
 from ledger.archive.errors import short
 from ledger.archive.table import METADATA, File, Table
+from ledger.log.kafka_lost import Lost, covered
 
 PROBLEMS_MAX = 100
 """More problems than this are counted, not listed."""
@@ -45,7 +49,7 @@ class Problem:
 class Span:
     """What the archive holds of one log and partition: positions `first` up to before `next`.
 
-    On Kafka `holes` of them hold no record, only marks of transactions.
+    On Kafka `holes` of them hold no record, only marks of transactions, and `lost` are gone.
     """
 
     log: str
@@ -56,6 +60,22 @@ class Span:
     segments: int
     digest: str
     holes: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Positions `first` to `last` of a log that are gone, and that a person accepted as lost.
+
+    `reason` says so, at `pos` of the refused log.
+    """
+
+    log: str
+    partition: int
+    first: int
+    last: int
+    pos: int
+    reason: str
 
 
 @dataclass(slots=True)
@@ -66,6 +86,7 @@ class Verification:
     version: int
     log_id: str
     spans: list[Span] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     problems_more: int = 0
 
@@ -107,7 +128,36 @@ def verify(
     for log, partition in sorted(places):
         mine = [file for file in files if (file.log, file.partition) == (log, partition)]
         _Walk(result, table, log, partition, first, commits).run(mine)
+    _check_accepted(result, table)
     return result
+
+
+def _check_accepted(result: Verification, table: Table) -> None:
+    """Whatever is gone was accepted in a row of the refused log, in the same words."""
+    there = _refusals(table, sorted({one.pos for one in result.accepted}))
+    for one in result.accepted:
+        row = there.get(one.pos, {"refused": None})
+        words = Lost(one.partition, one.first, one.last).said("")
+        if (
+            row["refused"] != one.reason
+            or not one.reason.startswith(words)
+            or (row["offset"], row["seq"]) != (one.first, one.partition)
+            or not row["source"].endswith(f"-{one.log}")
+        ):
+            text = f"{one.first} to {one.last} are gone, and refused {one.pos} does not accept that"
+            result.add(Problem("gap", one.log, one.partition, one.first, text))
+
+
+def _refusals(table: Table, wanted: list[int]) -> dict[int, dict[str, Any]]:
+    """These rows of the refused log, as far as they can be read."""
+    found: dict[int, dict[str, Any]] = {}
+    for file in table.files():
+        if file.log == "refused" and any(file.first <= pos <= file.last for pos in wanted):
+            with suppress(OSError, pa.ArrowException):  # It is listed as unreadable already.
+                for batch in table.read(file, ["position", "refused", "offset", "seq", "source"]):
+                    rows = batch.filter(pc.is_in(batch["position"], pa.array(wanted)))
+                    found |= {row["position"]: row for row in rows.to_pylist()}
+    return found
 
 
 def _commits(table: Table) -> dict[tuple[str, int, int], tuple[str, str]]:
@@ -156,7 +206,7 @@ class _Walk:
             self._say("end", span.next, f"the table says it holds all before {said}")
         span.digest = self._before.hex()
         if self._holes:
-            span.holes = span.next - span.first - span.rows
+            span.holes = span.next - span.first - span.rows - span.lost
         self.result.spans.append(span)
 
     def _say(self, kind: str, position: int, text: str) -> None:
@@ -214,7 +264,7 @@ class _Walk:
             self._hashes += hashes[start : index + 1]
             start = index + 1
             link = Link.of(said)
-            found = digest_of(self._before, self._positions, self._hashes, link.bounds)
+            found = digest_of(self._before, self._positions, self._hashes, *link[1:])
             end = positions[index]
             if found != link.digest or self._holes != (link.bounds is not None):
                 text = f"positions {self._positions[0]} to {end} are not what was archived"
@@ -236,8 +286,23 @@ class _Walk:
             self._say("gap", expected, f"positions {expected} to {begin - 1} are missing")
         elif begin < expected:
             self._say("duplicate", begin, f"positions {begin} to {expected - 1} are there twice")
-        if self._positions[0] < begin or end != self._covered - 1:
-            self._say("digest", end, f"its segment says {begin} to {self._covered - 1}")
+        if link.hole is not None:
+            self._check_hole(link.hole, begin)
+        held = begin if link.hole is None else link.hole.next
+        if self._positions[0] < held or end != self._covered - 1:
+            self._say("digest", end, f"its segment says {held} to {self._covered - 1}")
+
+    def _check_hole(self, hole: Hole, begin: int) -> None:
+        """What is gone is listed; each word of it is looked up in the end."""
+        span = self.span
+        span.lost += hole.next - begin
+        if not covered(hole.accepted, begin, hole.next - 1):
+            text = f"positions {begin} to {hole.next - 1} are missing, and not all accepted as lost"
+            self._say("gap", begin, text)
+        self.result.accepted += [
+            Accepted(span.log, span.partition, one.first, one.last, one.pos, one.reason)
+            for one in hole.accepted
+        ]
 
     def _check_commit(self, next_position: int, before: bytes, said: bytes) -> None:
         """What the commit's metadata says must be what the rows say."""

@@ -96,12 +96,12 @@ class KafkaTail:
         numbers = range(self._partitions if name in ("events", "verdicts") else 1)
         bounds = self._look.bounds(name, numbers)
         for number in numbers:
+            begin, end = bounds[number]
             if (name, number) not in self._next:
-                archived = None if table is None else table.next_position(name, number)
-                self._next[name, number] = archived or 0
-            position, (begin, end) = self._next[name, number], bounds[number]
+                self._next[name, number] = self._start(name, number, begin, table)
+            position = self._next[name, number]
             if begin > position:
-                raise ArchiveGap(name, position, begin)
+                raise ArchiveGap(name, position, begin, number)
             if end < position:
                 raise LogRewound(name, position - 1)
         parts = self._parts[name]
@@ -115,16 +115,23 @@ class KafkaTail:
             self._read(name, number, bounds[number][1], table)
         return pa.concat_tables(parts) if parts else None
 
+    def _start(self, name: LogName, number: int, begin: int, table: Table | None) -> int:
+        """Where the tail of a partition begins: behind the archive, and what is gone for good."""
+        from ledger.archive.holes import segment_behind
+
+        archived = (table.next_position(name, number) if table else None) or 0
+        accepted = self._look.lost(name, number) if begin > archived else ()
+        return segment_behind(table, (name, number), begin, accepted).next
+
     def _read(self, name: LogName, number: int, end: int, table: Table | None) -> None:
         """Take in a partition up to before `end`."""
+        from ledger.archive.drain import read_on
         from ledger.archive.segment import Segment
 
         while (position := self._next[name, number]) < end:
-            records = self._look.page(name, number, position, min(READ_ROWS, end - position))
-            if not records:
-                break  # Marks of transactions are all that is left.
             segment = Segment(name, number, position)
-            segment.take(records)
+            if not read_on(self._look, segment, min(READ_ROWS, end - position)):
+                break  # Marks of transactions are all that is left.
             rule = self._rule(name, number, table)
             self._parts[name].append(segment.rows(self._partitions, rule))
             self._next[name, number] = segment.next

@@ -57,7 +57,8 @@ def verify(
 ) -> None:
     """Prove that the archive is whole: exit 1 for a gap, a duplicate or a broken digest.
 
-    Everything is read and every digest is computed again.
+    Everything is read and every digest is computed again. What a log on Kafka had lost before it
+    was archived is no gap where a person accepted that (`ledger topics accept-loss`); it is shown.
     """
     from dataclasses import asdict
 
@@ -69,11 +70,14 @@ def verify(
     else:
         for span in found.spans:
             marks = f", {plural(span.holes, 'hole')} of transactions" if span.holes else ""
+            gone = f", {plural(span.lost, 'record')} lost" if span.lost else ""
             say(
                 f"{_named(span.log, span.partition)}: {span.first} to {span.next - 1}, "
-                f"{plural(span.rows, 'row')} in {plural(span.segments, 'segment')}{marks}, "
+                f"{plural(span.rows, 'row')} in {plural(span.segments, 'segment')}{marks}{gone}, "
                 f"digest {span.digest[:16] or '(none)'}"
             )
+        for one in found.accepted:
+            say(f"{_named(one.log, one.partition)} {one.first}: {one.reason}")
         for problem in found.problems:
             name = _named(problem.log, problem.partition)
             complain(f"{name} {problem.position}: {problem.kind}: {problem.text}")

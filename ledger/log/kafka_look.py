@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_identity import log_id
+from ledger.log.kafka_lost import Lost
 from ledger.log.kafka_place import Place, group_of
+from ledger.log.kafka_refused import lost
 
 if TYPE_CHECKING:
     from ledger.log.kafka_session import Session
@@ -50,6 +52,11 @@ class KafkaLook:
     def page(self, topic: str, partition: int, begin: int, limit: int) -> list[Any]:
         """At most `limit` of Kafka's records from offset `begin` on, in order."""
         found: list[Any] = self._ask(self._session().past.page(topic, partition, begin, limit))
+        return found
+
+    def lost(self, topic: str, partition: int) -> list[Lost]:
+        """What was accepted as lost of a partition; `topic` by its short name."""
+        found: list[Lost] = self._ask(lost(self._place, topic, partition))
         return found
 
     def judged(self) -> dict[int, int]:

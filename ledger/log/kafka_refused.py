@@ -81,13 +81,17 @@ async def refused(place: Place) -> AsyncIterator[Refused]:
 
 
 async def lost(place: Place, short: str, partition: int) -> list[Lost]:
-    """What was accepted as lost of a partition; `short` names its topic. Raises as `refused`."""
+    """What was accepted as lost of a partition; `short` names its topic. Raises as `refused`.
+
+    Only what is in the words of `accept_loss` counts: it shall be proved later.
+    """
     where = place.topic(short), partition
-    return [
+    found = [
         Lost(one.partition, one.offset, one.upto, one.pos, one.reason)
         async for one in refused(place)
         if one.finding == RANGE_LOST and (one.topic, one.partition) == where
     ]
+    return [one for one in found if one.reason.startswith(one.said(""))]
 
 
 async def accept_loss(place: Place, short: str, loss: Lost, *, by: str) -> None:

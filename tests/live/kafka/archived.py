@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from deltalake import DeltaTable
 
 from ledger.archive.errors import ArchiveMissing
@@ -73,6 +75,20 @@ def caught_up(
             return False  # Nobody has begun.
 
     wait_for(done, CAUGHT_UP_S, what="the archive to hold everything", poll_s=0.3)
+
+
+def position(where: str | Path, log: str, partition: int = 0) -> int | None:
+    """Where the table stands; None where it has nothing."""
+    return Table.open(where).next_position(log, partition)
+
+
+async def trim(place: Place, log: str, partition: int, below: int) -> None:
+    """Delete what is before an offset, as retention or a disk does."""
+    admin = AIOKafkaAdminClient(**place.client())
+    await admin.start()
+    where = TopicPartition(place.topic(log), partition)
+    await admin.delete_records({where: RecordsToDelete(before_offset=below)})
+    await admin.close()
 
 
 def partitions_of(place: Place, log: str) -> int:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from ledger.archive.committer import Committer
 from ledger.archive.segment import Segment
@@ -152,37 +152,6 @@ def test_two_that_both_believe_to_own_everything(place: Place, tmp_path: Path) -
         caught_up(place, where, ours)
 
     assert asyncio.run(compare(place, where)) >= 14_000
-
-
-def test_what_kafka_deleted_too_early_is_said_and_the_rest_goes_on(
-    place: Place, tmp_path: Path
-) -> None:
-    """Records that are in no archive any more are not stepped over without a word."""
-    where = tmp_path / "archive"
-    asyncio.run(fill(place, 2, seed=20))
-    asyncio.run(delete_until(place, 50))
-    with archivists(place, tmp_path, where) as workers:
-        workers.start()
-        text = "the archive needs events from 0, but the log begins at 50"
-        wait_for(lambda: text in workers.said(), 60, what="it to say so")
-        wait_for(lambda: position(where, "events", 1), 60, what="the others to be archived")
-
-        assert position(where, "events", 0) is None
-        assert "Traceback" not in workers.said()
-
-
-def position(where: Path, log: str, partition: int) -> int | None:
-    """Where the table stands."""
-    return Table.open(where).next_position(log, partition)
-
-
-async def delete_until(place: Place, offset: int) -> None:
-    """Delete what is before an offset of partition 0, as retention does."""
-    admin = AIOKafkaAdminClient(**place.client())
-    await admin.start()
-    where = TopicPartition(place.topic("events"), 0)
-    await admin.delete_records({where: RecordsToDelete(before_offset=offset)})
-    await admin.close()
 
 
 def test_an_archive_of_another_log_is_refused(place: Place, tmp_path: Path) -> None:
