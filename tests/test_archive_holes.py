@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ledger.archive.begin import BEGINS, begins, declare
 from ledger.archive.chain import Hole, Link
 from ledger.archive.committer import Committer
 from ledger.archive.compact import ALL, compact
-from ledger.archive.errors import ArchiveGap
+from ledger.archive.errors import ArchiveFailed, ArchiveGap
+from ledger.archive.segment import Segment
+from ledger.archive.table import Table
 from ledger.archive.verify import verify
 from ledger.log.kafka_lost import Lost
 from tests.test_archive_segments import (
@@ -138,3 +141,55 @@ def test_a_changed_hole_breaks_the_chain(
 def test_a_link_that_cannot_be_read_matches_nothing(tmp_path: Path, hole: bytes) -> None:
     """Bytes in a file of somebody else's are an answer of `verify`, not a traceback."""
     assert Link.of(Link(b"x" * 32, None).pack() + b"0" * 16 + hole).bounds is None
+
+
+def test_an_archive_may_begin_late_and_says_so(tmp_path: Path) -> None:
+    """Declared once, for what is gone by then: whoever declares it again changes nothing."""
+    table = Committer(tmp_path, LOG, PARTITIONS).table
+    first = declare(table, {("events", 0): 10, ("events", 1): 0, ("control", 0): 7}, "all in s3")
+    again = declare(Table.open(tmp_path), {("events", 0): 12, ("control", 0): 9}, "other")
+    committer = Committer(tmp_path, LOG, PARTITIONS)
+    segment = committer.go_on(("events", 0), 10, [])
+    segment.take(events([11, 12]))
+    assert committer.commit([segment]) == [segment]
+    found = verify(tmp_path)
+
+    assert (first, again) == ({("events", 0): 10, ("control", 0): 7}, {})
+    assert found.ok, found.problems
+    assert [one.reason for one in found.accepted] == ["the archive begins at 10: all in s3"]
+    assert declare(committer.table, {("events", 0): 10}, "too late") == {}
+    with pytest.raises(ArchiveGap, match=r"`ledger archive begin --reason ...`, or go on without"):
+        committer.go_on(("control", 0), 8, [])
+
+
+def test_a_beginning_that_was_never_declared_is_a_gap(tmp_path: Path) -> None:
+    """The first rows cut out of an archive, and the chain forged from there on."""
+    where = tmp_path / "archive"
+    committer = Committer(where, LOG, PARTITIONS)
+    declare(committer.table, {("events", 0): 9}, "all in s3")
+    segment = Segment("events", 0, 0, Hole(10, (Lost(0, 0, 9, -1, "the archive begins at 10: x"),)))
+    segment.take(events([10]))
+    committer.commit([segment])
+
+    assert kinds(where) == ["gap"]
+
+
+def test_two_that_declare_at_once_agree(tmp_path: Path) -> None:
+    """Both had loaded the table before either wrote."""
+    ours, others = (Committer(tmp_path, LOG, PARTITIONS).table for _ in range(2))
+    assert declare(ours, {("events", 0): 10}, "ours")
+    begun = begins(ours)[("events", 0)]
+
+    assert declare(others, {("events", 0): 12, ("events", 2): 3}, "others") == {("events", 2): 3}
+    assert begins(others)[("events", 0)] == begun
+    assert begins(others)[("events", 2)].last == 2
+    assert Table.open(tmp_path).partitions == PARTITIONS
+
+
+@pytest.mark.parametrize("said", ["{", "[]", '{"events/0": 3}', '{"events": [1, "x"]}'])
+def test_a_property_of_somebody_else_is_a_sentence(tmp_path: Path, said: str) -> None:
+    table = Committer(tmp_path, LOG, PARTITIONS).table
+    table.delta.alter.set_table_properties({BEGINS: said}, raise_if_not_exists=False)
+
+    with pytest.raises(ArchiveFailed, match=r"its property ledger.begins is .* remove it"):
+        begins(Table.open(tmp_path))

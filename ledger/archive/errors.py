@@ -69,10 +69,12 @@ class ArchiveGap(LedgerError):
                 "trimmed before they were archived here; name the archive that has them (--archive)"
             )
         topic = "" if self.log == "events" else f"--topic {self.log} "
+        begin = ", begin it behind that: `ledger archive begin --reason ...`"
         return (
             f"the archive needs {self.log} of partition {self.partition} {gap}; name the archive "
-            "that has what is between (--archive), or go on without: `ledger topics accept-loss "
-            f"{self.partition} {self.expected} {self.found - 1} {topic}--reason ...`"
+            f"that has what is between (--archive){'' if self.expected else begin}, or go on "
+            f"without: `ledger topics accept-loss {self.partition} {self.expected} "
+            f"{self.found - 1} {topic}--reason ...`"
         )
 
 

@@ -1,14 +1,15 @@
 """How the archive goes on where its log on Kafka had lost what comes next.
 
 What a newcomer would get wrong
-    Nobody steps over a hole by himself: a person said that it is lost (`range_lost`), and the
-    first segment behind it says so for ever.
+    Nobody steps over a hole by himself: a person said that it is lost (`range_lost`), or that the
+    archive begins behind it, and the first segment behind it says so for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ledger.archive.begin import begins
 from ledger.archive.chain import Hole
 from ledger.archive.errors import ArchiveGap
 from ledger.archive.rows import LogName
@@ -28,6 +29,8 @@ def segment_behind(
     position = (table.next_position(*where) if table else None) or 0
     if begin <= position:
         return Segment(*where, position)
+    declared = begins(table).get(where) if table else None
+    accepted = [*accepted, *([declared] if declared else [])]
     said = [one for one in accepted if one.first < begin and one.last >= position]
     if not covered(said, position, begin - 1):
         raise ArchiveGap(where[0], position, begin, where[1] if table else None)

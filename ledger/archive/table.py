@@ -347,7 +347,7 @@ class Table:
                 [*added, *gone], "append", SCHEMA, PARTITION_BY, commit_properties=properties
             )
             self.refresh()
-            self._settle_log()
+            self.settle()
         except CommitFailedError as problem:
             raise Behind(str(problem)) from problem
         except (DeltaError, OSError) as problem:
@@ -376,7 +376,7 @@ class Table:
         sync(target.parent)
         return target.stat().st_size
 
-    def _settle_log(self) -> None:
+    def settle(self) -> None:
         """Make the commit loaded durable, and the checkpoint that may have come with it."""
         if self.root is not None:
             log = self.root / "_delta_log"

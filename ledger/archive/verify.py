@@ -8,7 +8,7 @@ What a newcomer would get wrong
     On Kafka not every position holds a record. There the chain says from where to where each
     segment was whole (`chain.py`), and these ranges must join.
     Records that Kafka had lost are no gap where a person accepted that: the chain says so, and
-    the row of the refused log in which it was written must be there too.
+    the row of the refused log in which it was written must be there too (`begin.py`: or not).
     A wrong archive is an answer, not an exception: read `Verification.problems`.
 """
 
@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ledger.archive.begin import begins
 from ledger.archive.chain import Hole, Link, digest_of
 from ledger.archive.errors import short
 from ledger.archive.table import METADATA, File, Table
@@ -67,7 +68,7 @@ class Span:
 class Accepted:
     """Positions `first` to `last` of a log that are gone, and that a person accepted as lost.
 
-    `reason` says so, at `pos` of the refused log.
+    `reason` says so, at `pos` of the refused log; with -1 there, that the archive begins later.
     """
 
     log: str
@@ -133,9 +134,11 @@ def verify(
 
 
 def _check_accepted(result: Verification, table: Table) -> None:
-    """Whatever is gone was accepted in a row of the refused log, in the same words."""
-    there = _refusals(table, sorted({one.pos for one in result.accepted}))
+    """Whatever is gone was accepted in a row of the refused log, in the same words; or declared."""
+    there, declared = _refusals(table, sorted({one.pos for one in result.accepted})), begins(table)
     for one in result.accepted:
+        if declared.get((one.log, one.partition)) == Lost(*astuple(one)[1:]):
+            continue
         row = there.get(one.pos, {"refused": None})
         words = Lost(one.partition, one.first, one.last).said("")
         if (

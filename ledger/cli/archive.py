@@ -135,6 +135,34 @@ def now(context: typer.Context) -> None:
     say(f"{plural(archived, 'record')} archived in {where.archive}")
 
 
+@app.command(epilog=example("ledger archive begin --reason 'older records are in s3://old/ledger'"))
+def begin(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; `verify` shows it.")],
+) -> None:
+    """Declare that this archive begins where its log on Kafka begins now; make it if need be.
+
+    A new archive of a log of which Kafka has deleted the beginning would lack that without a
+    word, so archivists wait for this one. It concerns the partitions of which nothing is archived
+    yet, and what is gone of them by now, nothing later. What judges need is another matter:
+    `ledger topics accept-loss`.
+    """
+    from ledger.archive.begin import declare
+    from ledger.archive.drain import bounds_of
+    from ledger.archive.table import Table
+
+    where = place(context)
+    with where.open_kafka() as fleet:
+        look = fleet.look()
+        table = Table.open_or_create(where.archive, look.log_id(), partitions=fleet.partitions)
+        bounds = bounds_of(look, table.places())
+    new = declare(table, {at: first for at, (first, _) in bounds.items()}, reason)
+    for (log, number), first in new.items():
+        say(f"{_named(log, number)} begins at {first} in {table.location}")
+    if not new:
+        say(f"{table.location} has the beginning of each partition, or says why not")
+
+
 def _named(log: str, partition: int) -> str:
     """A log, with its partition where there is more than the first."""
     return f"{log}-{partition}" if partition else log

@@ -172,4 +172,33 @@ def test_a_question_goes_on_behind_a_loss_before_the_archive_does(
     assert "40" in after.out
 
 
+def test_a_new_archive_of_a_log_that_was_trimmed_is_begun_by_a_person(
+    place: Place, tmp_path: Path
+) -> None:
+    """Every partition that is short of its beginning, also one in which nothing is left."""
+    where = tmp_path / "archive"
+    asyncio.run(fill(place, 1, seed=26))
+    asyncio.run(nonsense(place, "control", 30))
+    asyncio.run(trim(place, "events", 0, 40))
+    asyncio.run(trim(place, "control", 0, 30))
+    with archivists(place, tmp_path, where) as workers:
+        workers.start()
+        words = "begin it behind that: `ledger archive begin --reason ...`"
+        wait_for(lambda: workers.said().count(words) == 2, SAID_S, what="it to say what to do")
+        begun = ask(place, where, "archive", "begin", "--reason", "it began late")
+        again = ask(place, where, "archive", "begin", "--reason", "it began late")
+        asyncio.run(nonsense(place, "control", 3))
+        caught_up(place, where, workers)
+        workers.stop(workers.started)
+    shown = ask(place, where, "archive", "verify")
+
+    assert (begun.code, again.code) == (0, 0)
+    assert f"events begins at 40 in {where}" in begun.out
+    assert f"control begins at 30 in {where}" in begun.out
+    assert "has the beginning of each partition, or says why not" in again.out
+    assert (shown.code, shown.err) == (0, "")
+    assert "events 0: the archive begins at 40: it began late" in shown.out
+    assert {row[0] for row in in_archive(where)["control", 0]} == {30, 31, 32}
+
+
 pytestmark = pytest.mark.live
