@@ -6,6 +6,8 @@ What a newcomer would get wrong
     Only verdicts of this version are compared. Those of another are counted by version, unless
     `compare_all` asks for them too.
     Equal means equal bytes, but for the generation: which judge said it is no part of it.
+    Where the log has lost events or verdicts, runs that were there may be another's word against
+    ours: what differs of them from there on is said, and is no difference.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _GENERATION = b',"generation":'
 _HEADLESS_MAX = 10_000
 _FIRST_OFFSETS = (0, 1)
 """Where logs begin: Kafka's at 0, SQLite's at 1."""
+Range = tuple[int, int]
+"""First and last offset."""
+_NEVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class ReplayReport:
     `events` were folded and `compared` of the verdicts looked at. `not_comparable` counts
     verdicts by the version that gave them. `headless` are runs whose start (or policy) is not
     among the rows: nothing of them was folded. `unreadable` counts values that are no event,
-    `unjudged` the events at the end that no verdict had reached yet.
+    `unjudged` the events at the end that no verdict had reached yet. `lost` events are gone;
+    `torn` are runs that differ behind such, or behind a verdict that is gone.
     """
 
     events: int = 0
@@ -77,6 +83,8 @@ class ReplayReport:
     headless: dict[str, None] = field(default_factory=dict)
     unreadable: int = 0
     unjudged: int = 0
+    lost: int = 0
+    torn: dict[str, None] = field(default_factory=dict)
 
     def add(self, more: ReplayReport) -> None:
         """Count in what a replay of another partition found."""
@@ -88,6 +96,8 @@ class ReplayReport:
         for version, count in more.not_comparable.items():
             self.not_comparable[version] = self.not_comparable.get(version, 0) + count
         self.headless |= more.headless
+        self.lost += more.lost
+        self.torn |= more.torn
         self.unreadable += more.unreadable
         self.unjudged += more.unjudged
 
@@ -107,6 +117,10 @@ class ReplayReport:
             parts.append(f"{count} of version {version} not comparable with {FOLD_VERSION}")
         if self.headless:
             parts.append(f"{len(self.headless)} runs whose start is not there")
+        if self.lost:
+            parts.append(f"{self.lost} events are lost")
+        if self.torn:
+            parts.append(f"{len(self.torn)} runs that lost events or verdicts not comparable")
         if self.unreadable:
             parts.append(f"{self.unreadable} values are no events")
         if self.unjudged:
@@ -122,6 +136,8 @@ def replay(
     partition: int = 0,
     compare_all: bool = False,
     judged_until: int | None = None,
+    lost: Iterable[Range] = (),
+    unheard: Iterable[Range] = (),
 ) -> ReplayReport:
     """Fold the rows again, applying the recorded verdicts, and compare these with our own.
 
@@ -129,9 +145,11 @@ def replay(
     or in order of offset (of two with one offset the first counts). `run`: only that one (its
     rows, and those of the policies, must be among the rows). `judged_until`: the offset that the
     judge had yet to look at; without it, events behind the last verdict that would get one are
-    taken as not judged yet. Raises nothing for what the rows say.
+    taken as not judged yet. `lost` are offsets of events that are gone, `unheard` those of events
+    whose verdicts may be. Raises nothing for what the rows say.
     """
     again = _Replay(partition, run, compare_all, judged_until)
+    again.lost, again.unheard = list(_apart(lost)), tuple(unheard)
     if isinstance(verdicts, Mapping):
         verdicts = sorted(verdicts.items())
     again.play(iter(rows), iter(verdicts))
@@ -147,6 +165,9 @@ class _Replay:
         self.compare_all = compare_all
         self.until = until
         self.report = ReplayReport()
+        self.lost: list[Range] = []
+        self.unheard: tuple[Range, ...] = ()
+        self.torn: set[str] = set()
         self.whole = False
         self.version = FOLD_VERSION
         # The verdict at hand: its bytes, what it is once it was needed, and whether it is ours.
@@ -159,8 +180,11 @@ class _Replay:
         """Everything, in one pass."""
         read, state, report, until = wire.reader(), self.state, self.report, self.until
         due, value = next(verdicts, (-1, b""))
-        events = 0
+        events, before, hole = 0, -1, -1 if self.lost else _NEVER
         for offset, append_ms, data in rows:
+            if offset > hole:
+                hole = self._crossed(before, offset)
+            before = offset
             if until is not None and offset >= until:
                 report.unjudged += 1
                 continue
@@ -186,6 +210,16 @@ class _Replay:
                 report.runs += state.runs[event.run].offset == offset
         report.unjudged += sum(1 for _ in rows)
         report.events = events
+
+    def _crossed(self, before: int, offset: int) -> int:
+        """What lies between may be lost, of whichever runs there are; where to look again."""
+        gone = [min(last, offset - 1) - max(first, before + 1) + 1 for first, last in self.lost]
+        if any(count > 0 for count in gone):
+            self.report.lost += sum(max(0, count) for count in gone)
+            self.torn |= self.state.runs.keys()
+            self.whole = False
+        self.lost = [one for one in self.lost if one[1] > offset]
+        return max(self.lost[0][0], offset) if self.lost else _NEVER
 
     def _said(self, value: bytes, record: Record) -> None:
         """Something was recorded of this event."""
@@ -223,6 +257,8 @@ class _Replay:
         """Nothing was recorded where this code speaks; False: nothing was judged from here on."""
         if last and self.until is None:
             return False
+        if any(begin <= ours.offset <= end for begin, end in self.unheard):
+            self.torn.add(event.run)
         self._differ(None, ours, ours.offset, event)
         return True
 
@@ -243,6 +279,9 @@ class _Replay:
         if self._beheaded(event):
             if len(self.report.headless) < _HEADLESS_MAX:
                 self.report.headless[event.run] = None
+        elif event.run in self.torn:
+            if len(self.report.torn) < _HEADLESS_MAX:
+                self.report.torn[event.run] = None
         elif not self._other_version(self.version):
             self._count(Difference(offset, event.run, event.type, recorded, ours))
 
@@ -264,6 +303,16 @@ class _Replay:
         self.report.compared += 1
         self.report.differences += 1
         self.report.first = self.report.first or difference
+
+
+def _apart(ranges: Iterable[Range]) -> Iterator[Range]:
+    """The same in order, none in two of them."""
+    end = -1
+    for begin, last in sorted(ranges):
+        first = max(begin, end + 1)
+        if first <= last:
+            yield first, last
+            end = last
 
 
 def _nothing(ours: Verdict | None) -> Verdict | None:
@@ -293,6 +342,8 @@ def facts(report: ReplayReport) -> dict[str, Any]:
         "differences": report.differences,
         "not_comparable": {str(k): v for k, v in sorted(report.not_comparable.items())},
         "headless": len(report.headless),
+        "lost": report.lost,
+        "torn": len(report.torn),
         "unreadable": report.unreadable,
         "unjudged": report.unjudged,
         "first": None

@@ -147,6 +147,51 @@ def test_rows_without_their_beginning_are_said_not_judged() -> None:
     assert "whose start is not there" in str(report)
 
 
+@pytest.mark.parametrize(("begin", "end"), [(0, 2), (5, 9), (12, 40), (30, 31)])
+def test_runs_that_lost_events_are_said_not_compared(begin: int, end: int) -> None:
+    """Records that a person accepted as lost: no change of the rules, and no crash."""
+    rows, said = logged(BUSY)
+    range_ = rows[begin][0], rows[end - 1][0]
+    report = replay([*rows[:begin], *rows[end:]], said, lost=[range_, range_])
+    unsaid = replay([*rows[:begin], *rows[end:]], said)
+
+    assert report.equal
+    assert report.lost == range_[1] - range_[0] + 1
+    assert report.torn.keys() | report.headless.keys() or unsaid.equal
+    assert f"{report.lost} events are lost" in str(report)
+    assert facts(report)["torn"] == len(report.torn)
+
+
+def test_a_run_whose_verdicts_are_lost_is_said_not_compared() -> None:
+    """What the judge said was acted on, and nobody knows what it was."""
+    rows, said = logged(BUSY)
+    gone = said[4][0], said[9][0]
+    report = replay(rows, [*said[:4], *said[10:]], unheard=[gone])
+
+    assert not replay(rows, [*said[:4], *said[10:]]).equal
+    assert report.equal
+    assert report.torn
+    assert "1 runs that lost events or verdicts not comparable" in str(report)
+
+
+def test_a_run_that_begins_behind_a_loss_is_compared() -> None:
+    """One bad disk excuses nothing that came later."""
+    last = BUSY.records[-1]
+    asked = [
+        e.RunStarted(run="later", agent="lead", source="p9", seq=1),
+        e.SpawnRequested(run="later", agent="lead", child="c", source="p9", seq=2),
+    ]
+    more = [Record(last.offset + 1 + n, last.append_ms, event) for n, event in enumerate(asked)]
+    rows, said = logged(Told(BUSY.policy, [*BUSY.records, *more]))
+    less, lost = [*rows[:5], *rows[9:]], [(rows[5][0], rows[8][0])]
+    assert wire.decode_verdict(said[-1][1]).run == "later"
+
+    assert replay(less, said, lost=lost).equal
+    report = replay(less, changed(said, len(said) - 1, decision="deny"), lost=lost)
+    assert report.first is not None
+    assert report.first.run == "later"
+
+
 def test_one_run_is_replayed_from_its_own_rows() -> None:
     """`ledger replay RUN` reads one run out of millions, and the policies."""
     moves = [(n * 7 % 45, n % 12, n % 10, n * 3 % 10, n * 11 % 60) for n in range(60)]

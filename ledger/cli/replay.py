@@ -30,6 +30,19 @@ select "offset", payload from verdicts
 where "partition" = $partition and ($run is null or run in ($run, 'policy'))
 order by "offset", pos
 """
+LOST = """
+with said as (
+    select *, regexp_extract(reason, '^range_lost: offsets \\d+ to (\\d+) ', 1) as upto
+    from refused)
+select "offset", try_cast(upto as bigint) from said
+where "partition" = $partition and starts_with(reason, 'range_lost: ') and ends_with(source, $topic)
+"""
+"""The records of a topic that a person accepted as lost: first and last position there."""
+UNHEARD = """
+select max("offset") filter (pos < $first) + 1, min("offset") filter (pos > $last) - 1
+from verdicts where "partition" = $partition
+"""
+"""The events on which there may have been verdicts that are lost."""
 
 
 def register(app: typer.Typer) -> None:
@@ -90,9 +103,25 @@ def replay_run(
                 partition=partition,
                 compare_all=compare_all,
                 judged_until=until,
+                lost=_lost(opened, partition, "events"),
+                unheard=_unheard(opened, partition),
             )
         )
     return report
+
+
+def _lost(opened: Catalog, partition: int, log: str) -> list[tuple[int, int]]:
+    asked = {"partition": partition, "topic": f"-{log}"}
+    found = rows_of(opened.sql(LOST, asked))
+    return [(first, last) for first, last in found if last is not None]
+
+
+def _unheard(opened: Catalog, partition: int) -> Iterator[tuple[int, int]]:
+    for first, last in _lost(opened, partition, "verdicts"):
+        asked = {"partition": partition, "first": first, "last": last}
+        for begin, end in rows_of(opened.sql(UNHEARD, asked)):
+            if end is not None:  # Behind the last verdict nothing is judged yet.
+                yield begin or 0, end
 
 
 def _encoded(answer: Any) -> Iterator[Any]:

@@ -12,4 +12,5 @@ select position as pos, "offset", case when "offset" is not null then coalesce(s
        append_ms, source, refused as reason, payload, raw
 from _refused
 qualify "offset" is null or row_number() over (
-    partition by source, seq, "offset" order by position) = 1
+    partition by source, seq, "offset", case when starts_with(refused, 'range_lost: ') then refused end
+    order by position) = 1

@@ -19,7 +19,7 @@ from tests.live.kafka.archived import (
     trim,
 )
 from tests.live.kafka.calling import command
-from tests.live.kafka.chaos import Workers
+from tests.live.kafka.chaos import Workers, ends_of, judged
 from tests.waiting import wait_for
 
 SAID_S = 60.0
@@ -199,6 +199,45 @@ def test_a_new_archive_of_a_log_that_was_trimmed_is_begun_by_a_person(
     assert (shown.code, shown.err) == (0, "")
     assert "events 0: the archive begins at 40: it began late" in shown.out
     assert {row[0] for row in in_archive(where)["control", 0]} == {30, 31, 32}
+
+
+def test_runs_that_lost_events_or_verdicts_replay_as_far_as_they_can(
+    place: Place, tmp_path: Path
+) -> None:
+    """They were judged, then Kafka lost them: no difference of the rules, and no traceback."""
+    where = tmp_path / "archive"
+    (tmp_path / "judges").mkdir()
+    judges = Workers(place, tmp_path / "judges")
+    try:
+        judges.start()
+        with archivists(place, tmp_path, where) as workers:
+            judge_all(place, seed=30)
+            first = archived(place, where, workers)
+            said = position(where, "verdicts") or 0
+            judge_all(place, seed=31)
+            for log, begin, count in (("events", first, 50), ("verdicts", said, 10)):
+                asyncio.run(trim(place, log, 0, begin + count))
+                accept(place, begin, begin + count - 1, log)
+            archived(place, where, workers)
+    finally:
+        judges.end()
+    replayed = ask(place, where, "replay", "--all", "--json")
+    words = ask(place, where, "replay", "--all")
+    found = json.loads(replayed.out)
+
+    assert (replayed.code, words.code) == (0, 0)
+    assert (found["equal"], found["lost"]) == (True, 50)
+    assert found["compared"] > 100
+    assert found["torn"] + found["headless"] > 0
+    assert "50 events are lost" in words.out
+    assert ask(place, where, "sql", "from runs").code == 0
+
+
+def judge_all(place: Place, seed: int) -> None:
+    """A few hundred events of every partition, once they are judged."""
+    asyncio.run(fill(place, 3, seed=seed))
+    ends = asyncio.run(ends_of(place))
+    wait_for(lambda: judged(place, ends), SAID_S, what="all to be judged", poll_s=0.3)
 
 
 pytestmark = pytest.mark.live
