@@ -24,6 +24,7 @@ from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
+from ledger.log.kafka_reader import OutOfRange
 from ledger.log.kafka_start import lacking
 
 from .holder import Chunk
@@ -44,7 +45,8 @@ MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be judged now can."""
 FAILING_MAX = 100
 """So many records may make the fold fail before the partition is given up."""
-LOST = (NotOwner, OutboxFailed)
+LOST = (NotOwner, OutboxFailed, OutOfRange)
+"""Somebody else has the partition, or what was being read of the log was trimmed."""
 
 
 class Judge:
