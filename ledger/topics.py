@@ -18,12 +18,16 @@ INSYNC = "min.insync.replicas"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as it should be. `settings` are Kafka's, as text."""
+    """One topic as it should be. `settings` are Kafka's, as text.
+
+    `keep_ms`: archivists delete what is older, archived, and judged; None: they delete nothing.
+    """
 
     name: str
     partitions: int
     replication: int
     settings: Mapping[str, str]
+    keep_ms: int | None = None
 
 
 def wanted(
@@ -45,7 +49,7 @@ def wanted(
         count = given["partitions"]
         found[short] = Topic(
             f"{prefix}-{short}", many if short == "events" or count == "events" else count,
-            copies, settings,
+            copies, settings, given.get("keep_ms"),
         )  # fmt: skip
     return found
 
@@ -69,6 +73,7 @@ def differences(topic: Topic, *, partitions: int, replication: int, settings: An
         if there != value:
             found.append(
                 f"{topic.name} has {name}={there}, topics.toml says {value}; "
-                "set it with kafka-configs.sh --alter"
+                "set it with kafka-configs.sh --alter --entity-type topics "
+                f"--entity-name {topic.name} --add-config {name}={value}"
             )
     return found

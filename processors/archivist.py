@@ -11,7 +11,6 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -35,8 +34,9 @@ from ledger.log.kafka_start import lacking
 from ledger.log.kafka_topics import TopicsWrong
 from ledger.topics import Topic
 
-from .holder import Chunk
+from .holder import Chunk, to_stderr
 from .standing import standing
+from .trimming import Trimming
 
 T = TypeVar("T")
 
@@ -54,8 +54,8 @@ COMPACT_EVERY = 32
 COMPACT_ROWS_MAX = 200_000
 AGAIN_S = (0.2, 10.0)
 """How long to wait before the archive or the brokers are tried again."""
-RETENTION_PERCENT = 50
-"""Past so much of the time that Kafka keeps a record, a lag is said aloud."""
+BEHIND_MS_MAX = 3_600_000
+"""Nothing is lost by being behind, but who is behind for an hour does not keep up, or stands."""
 SAY_EVERY_S = 60.0
 MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be archived now can."""
@@ -76,16 +76,17 @@ class Archivist:
         *,
         storage_options: dict[str, str] | None = None,
         commit_every_s: float = COMMIT_S,
+        keep_ms: int | None = None,
         say: Callable[[str], object] | None = None,
     ) -> None:
         self.place, self.archive = place, archive
         self._options = storage_options
         self._every_s = commit_every_s
-        self._say = say or _to_stderr
+        self._say = say or to_stderr("archivist")
         self._partitions = topics["events"].partitions
         names: tuple[LogName, ...] = (*LOGS, "control")
         self.logs: dict[str, LogName] = {place.topic(name): name for name in names}
-        self._retention_ms = {name: int(topics[name].settings["retention.ms"]) for name in names}
+        self.trimming = Trimming(place, {name: topics[name] for name in names}, keep_ms, self._say)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
         self._committer: Committer | None = None
         self._held: dict[TP, Segment] = {}
@@ -116,6 +117,7 @@ class Archivist:
         )
         self._committer = await self._in_thread(make)
         self._spawn(self._work())
+        self._spawn(self.trimming.run(self._heads, self._clock_ms))
 
     @property
     def conflicts(self) -> int:
@@ -134,11 +136,13 @@ class Archivist:
 
     def behind_ms(self, now_ms: int | None = None) -> int:
         """At most so old is the oldest record that is not archived; 0 when all are."""
-        return max((ms for ms, _ in self._behind(now_ms)), default=0)
-
-    def retention_percent(self, now_ms: int | None = None) -> int:
-        """How much of the time that Kafka keeps a record the archive is behind, at worst."""
-        return max((100 * ms // keeps for ms, keeps in self._behind(now_ms)), default=0)
+        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+        behind = [
+            now_ms - append_ms
+            for tp, (position, append_ms) in self._archived.items()
+            if tp in self._held and append_ms and (self.end(tp) or 0) > position
+        ]
+        return max([0, *behind])
 
     async def take(self, tp: TP, chunk: Chunk) -> None:
         """Gather a chunk; what does not come next is skipped, or asked for again."""
@@ -209,8 +213,9 @@ class Archivist:
                         await self._take_over(reader, tp, found)
                 await asyncio.sleep(MENDED_S if todo - self._held.keys() else 0)
             except (ArchiveFailed, KafkaError, TopicsWrong) as problem:
-                why = lacking(self.place, problem) or problem
-                self._say(f"tried again in {nap_s:g} s: {why!s:.300}")
+                self._say(
+                    f"tried again in {nap_s:g} s: {lacking(self.place, problem) or problem!s:.300}"
+                )
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
 
@@ -337,27 +342,29 @@ class Archivist:
         except ArchiveFailed as problem:
             self._say(str(problem))
 
+    # --- what Kafka need not keep ---
+
+    async def _heads(self) -> dict[tuple[str, int], int]:
+        """How far the table is with what is held: not what we remember, but what it says."""
+        assert self._committer is not None
+        await self._in_thread(self._table.refresh_durably)
+        held = [(self.logs[tp.topic], tp.partition) for tp in self._held]
+        return {where: self._committer.next(where) for where in held}
+
+    def _clock_ms(self) -> int:
+        """When the log took in the newest record that is archived here; 0: nobody knows."""
+        return max([self._archived[tp][1] for tp in self._held], default=0)
+
     # --- watching ---
 
-    def _behind(self, now_ms: int | None) -> list[tuple[int, int]]:
-        """Of each partition with a lag: how old its oldest may be, how long Kafka keeps it."""
-        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-        found = []
-        for tp in self._held:
-            position, append_ms = self._archived[tp]
-            if (self.end(tp) or 0) > position and append_ms:
-                found.append((max(0, now_ms - append_ms), self._retention_ms[self.logs[tp.topic]]))
-        return found
-
     def _warn(self) -> None:
-        """Say when Kafka may soon delete what is not archived."""
-        percent, now_s = self.retention_percent(), time.monotonic()
-        if percent >= RETENTION_PERCENT and now_s - self._said_s > SAY_EVERY_S:
+        """Say that we do not keep up."""
+        behind_ms, now_s = self.behind_ms(), time.monotonic()
+        if behind_ms >= BEHIND_MS_MAX and now_s - self._said_s > SAY_EVERY_S:
             self._said_s = now_s
             self._say(
                 f"{self.lag()} records are not archived, the oldest is up to "
-                f"{self.behind_ms() // 1000} s old: {percent} % of the time that Kafka keeps it; "
-                "start more archivists, or raise retention.ms"
+                f"{behind_ms // 1000} s old; Kafka keeps them; start more archivists"
             )
 
     @property
@@ -388,7 +395,3 @@ class Archivist:
         except Exception as problem:
             self._say("".join(traceback.format_exception(problem)))
             self.give_up(LedgerError(f"the archivist failed: {problem!r}"))
-
-
-def _to_stderr(text: str) -> None:
-    print(f"ledger archivist: {text}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from .archivist import RETENTION_PERCENT, Archivist
+from .archivist import BEHIND_MS_MAX, Archivist
 from .holder import CUT_OFF
 from .metrics import values
 
@@ -40,9 +40,9 @@ class ArchivistHealth:
         """Why the worker is not well; nothing: all it was given is archived in time."""
         found = [CUT_OFF] if self.archivist.cut_off() else []
         found += self.archivist.broken_partitions.values()
-        percent = self.archivist.retention_percent()
-        if percent >= RETENTION_PERCENT:
-            found.append(f"it is behind by {percent} % of the time that Kafka keeps a record")
+        behind_ms = self.archivist.behind_ms()
+        if behind_ms >= BEHIND_MS_MAX:
+            found.append(f"it is {behind_ms // 60_000} minutes behind of {BEHIND_MS_MAX // 60_000}")
         return found
 
     def report(self) -> dict[str, Any]:
@@ -66,6 +66,8 @@ class ArchivistHealth:
             "commits": ("commits to the archive", one.commits),
             "conflicts": ("commits of others that came first", one.conflicts),
             "lost": ("partitions lost while held", one.lost),
+            "trimmed": ("offsets deleted from Kafka", one.trimming.trimmed),
+            "trim_failures": ("times that not all could be deleted", one.trimming.failures),
             "seeks": ("times that the feed was moved back", one.seeks),
         }
         gauges = {
@@ -75,7 +77,6 @@ class ArchivistHealth:
             "rate": ("rows archived a second, lately", self.rate),
             "lag": ("records that are not archived", one.lag()),
             "behind_seconds": ("age of the oldest not archived, at most", one.behind_ms() / 1000),
-            "retention_percent": ("of the time that Kafka keeps it", one.retention_percent()),
             "commit_seconds": ("how long the last commit took", one.commit_s),
         }
         yield from values("ledger_archivist", counters, gauges)

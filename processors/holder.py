@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from faust.types import TP
@@ -19,6 +21,11 @@ class Chunk(NamedTuple):
 
     start: int
     records: list[Any]
+
+
+def to_stderr(role: str) -> Callable[[str], None]:
+    """How a holder of this role says what a person shall know."""
+    return lambda text: print(f"ledger {role}: {text}", file=sys.stderr, flush=True)
 
 
 class Holder(Protocol):

@@ -11,7 +11,6 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
@@ -27,7 +26,7 @@ from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import OutOfRange
 from ledger.log.kafka_start import lacking
 
-from .holder import Chunk
+from .holder import Chunk, to_stderr
 from .pace import give_way, piece_records
 from .partition import FoldFailed, Partition, Shared
 from .takeover import take_over
@@ -66,7 +65,7 @@ class Judge:
     ) -> None:
         self._place, self._group, self.partitions = place, group, partitions
         self._topic = place.topic("events")
-        self._say = say or _to_stderr
+        self._say = say or to_stderr("judge")
         self._held: dict[int, Partition] = {}
         self._shared = Shared(place, archive)
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -311,7 +310,3 @@ class Judge:
 
 def _why(problem: BaseException) -> str:
     return f"{problem!s:.300}" or type(problem).__name__
-
-
-def _to_stderr(text: str) -> None:
-    print(f"ledger judge: {text}", file=sys.stderr, flush=True)

@@ -44,6 +44,24 @@ def test_every_topic_keeps_what_was_acknowledged(short: str) -> None:
     assert topic.settings["message.timestamp.type"] == "LogAppendTime"
 
 
+@pytest.mark.parametrize("short", ["events", "verdicts", "control", "refused"])
+def test_kafka_deletes_nothing_that_is_archived(short: str) -> None:
+    """It would not know what is archived; archivists do, and delete it when it is old."""
+    topic = wanted()[short]
+
+    assert topic.settings["retention.ms"] == topic.settings["retention.bytes"] == "-1"
+    assert (topic.keep_ms or 0) >= 7 * 86_400_000
+
+
+@pytest.mark.parametrize("short", ["checkpoints", "policies"])
+def test_what_has_a_newest_row_is_compacted_and_never_trimmed(short: str) -> None:
+    """Live runs, and policies that they name, may be as old as they like."""
+    topic = wanted()[short]
+
+    assert topic.settings["cleanup.policy"] == "compact"
+    assert topic.keep_ms is None
+
+
 @pytest.mark.parametrize(("replication", "insync"), [(1, "1"), (2, "1"), (3, "2"), (5, "2")])
 def test_fewer_replicas_need_fewer_in_sync(replication: int, insync: str) -> None:
     """With as many needed as there are, one restart would stop every writer."""

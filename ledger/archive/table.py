@@ -176,6 +176,14 @@ class Table:
         except (DeltaError, OSError) as problem:
             raise ArchiveFailed(self.location, short(problem)) from problem
 
+    def refresh_durably(self) -> None:
+        """Load the newest version, and make it durable, whoever committed it. As `refresh`."""
+        self.refresh()
+        try:
+            self.settle()
+        except OSError as problem:
+            raise ArchiveFailed(self.location, short(problem)) from problem
+
     @property
     def first(self) -> int:
         """The first position of every log."""

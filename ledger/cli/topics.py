@@ -156,5 +156,6 @@ def _shown(topic: Topic) -> dict[str, object]:
         "name": topic.name,
         "partitions": topic.partitions,
         "replication": topic.replication,
+        "keep_ms": topic.keep_ms,
         "settings": dict(topic.settings),
     }

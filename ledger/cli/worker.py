@@ -104,6 +104,15 @@ RefusedSources = Annotated[
         help="So many sources of refused records are kept in mind, a partition.",
     ),
 ]
+KeepMs = Annotated[
+    int | None,
+    typer.Option(
+        envvar="LEDGER_ARCHIVE_KEEP_MS",
+        min=0,
+        help="How long an archivist leaves in Kafka what is archived and judged; "
+        "`keep_ms` of topics.toml says so else.",
+    ),
+]
 MUTED = MuteLimits()
 
 
@@ -133,6 +142,7 @@ def worker(
     muted_s: Muted = MUTED.muted_ms / 1_000,
     refused_sources_max: RefusedSources = MUTED.sources_max,
     commit_s: CommitEvery = 2.0,
+    keep_ms: KeepMs = None,
 ) -> None:
     """Judge or archive a log on Kafka: a worker that shares the partitions with its group.
 
@@ -148,6 +158,8 @@ def worker(
         "LEDGER_REFUSED_IN_ROW_MAX": refused_in_row_max, "LEDGER_MUTED_S": muted_s,
         "LEDGER_REFUSED_SOURCES_MAX": refused_sources_max, "LEDGER_ARCHIVE_COMMIT_S": commit_s,
     }  # fmt: skip
+    if keep_ms is not None:
+        variables["LEDGER_ARCHIVE_KEEP_MS"] = keep_ms
     if group and role is Role.ALL:
         raise typer.BadParameter("judges and archivists are two groups; start them by themselves")
     if group:

@@ -66,6 +66,12 @@ class Reader:
         end = await self._consumer.end_offsets(where)
         return {one.partition: (begin[one], end[one]) for one in where}
 
+    async def first_since(self, topic: str, partition: int, at_ms: int) -> int | None:
+        """The first offset that the log took in at this time or later; None: there is none."""
+        where = TopicPartition(topic, partition)
+        found = (await self._consumer.offsets_for_times({where: at_ms}))[where]
+        return None if found is None else int(found.offset)
+
     async def may_read(self, *topics: str) -> None:
         """Return if we may. Raises KafkaError; a consumer would wait without a word."""
         all_ = [TopicPartition(topic, 0) for topic in topics]

@@ -48,6 +48,18 @@ def test_what_differs_is_said_and_left_alone(place: Place) -> None:
     assert sum("has 4 partitions, topics.toml says 8" in line for line in found["differing"]) == 3
 
 
+def test_a_log_of_before_still_has_retention_and_hears_what_to_set(place: Place) -> None:
+    """Kafka would delete what is not archived; it takes one command for each topic."""
+    configure(place, "events", retention_ms="604800000")
+    said = command(place, "topics", "apply")
+
+    assert said.code == 1
+    assert f"{place.topic('events')} has retention.ms=604800000, topics.toml says -1" in said.err
+    assert f"--entity-name {place.topic('events')} --add-config retention.ms=-1" in said.err
+    configure(place, "events")
+    assert command(place, "topics", "check").code == 0
+
+
 def test_what_the_brokers_refuse_is_a_sentence(nowhere: Place) -> None:
     """One broker holds no three copies."""
     said = command(replace(nowhere, replication=3), "topics", "apply")
