@@ -23,7 +23,7 @@ from ledger.log.kafka_start import KafkaUnreachable
 from ledger.settings import whole
 from ledger.topics import wanted
 
-from .base import DEFAULT_WEB_BIND, WorkerApp, make, place_from
+from .base import DEFAULT_WEB_BIND, WorkerApp, for_faust, make, place_from
 from .health import LAG_MAX, Health
 from .judge import Judge
 from .metrics import of_judges
@@ -95,5 +95,5 @@ def _highwater(app: JudgeApp, tp: TP) -> int:
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()["app"] = app = create_app()
+    globals()["app"] = app = for_faust(create_app)
     return app

@@ -24,7 +24,7 @@ from ledger.topics import wanted
 
 from .archivist import COMMIT_S, Archivist
 from .archivist_health import ArchivistHealth
-from .base import DEFAULT_WEB_BIND, WorkerApp, make, place_from
+from .base import DEFAULT_WEB_BIND, WorkerApp, for_faust, make, place_from
 from .pages import add_pages
 
 GROUP = "archivists"
@@ -100,5 +100,5 @@ async def _settle(app: ArchivistApp, offsets: dict[TP, int]) -> bool:
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()["app"] = app = create_archivist_app()
+    globals()["app"] = app = for_faust(create_archivist_app)
     return app

@@ -146,6 +146,14 @@ def make(
     return app
 
 
+def for_faust(make: Callable[[], App]) -> App:
+    """The app that `faust -A` asks for; where there can be none, a sentence and exit 1."""
+    try:
+        return make()
+    except LedgerError as problem:
+        sys.exit(f"ledger: {problem}")
+
+
 def _settings(session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
     return {
         "store": "memory://",

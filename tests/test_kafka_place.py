@@ -1,5 +1,8 @@
 """Addresses of ledgers on Kafka: read right, refused with a sentence, secrets never shown."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -79,6 +82,21 @@ def test_a_secret_is_shown_nowhere() -> None:
 
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(place("kafka://me:secret@host"))
+
+
+@pytest.mark.parametrize("module", ["app", "archiving"])
+def test_fausts_own_command_says_what_is_wrong_with_an_address(module: str) -> None:
+    """Faust would show where in our code; the sentence is for whoever wrote the address."""
+    done = subprocess.run(
+        [sys.executable, "-m", "faust", "-A", f"ledger.processors.{module}", "worker"],
+        check=False, capture_output=True, text=True,
+        env={**os.environ, "LEDGER_KAFKA": "kafka://me:secret@host?what=1"},
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "ledger: kafka://...@host?what=1: unknown option 'what'; write kafka://host:9092/prefix"
+    ]
 
 
 @pytest.mark.parametrize("secret", ["hu/sh", "hu?sh", "hu#sh", "12/hush"])
