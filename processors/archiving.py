@@ -69,7 +69,7 @@ def create_archivist_app(
     group = group or os.environ.get("LEDGER_ARCHIVE_GROUP") or GROUP
     if keep_ms is None and os.environ.get("LEDGER_ARCHIVE_KEEP_MS"):
         keep_ms = whole("LEDGER_ARCHIVE_KEEP_MS", 0, least=0)
-    every_s = commit_every_s or number("LEDGER_ARCHIVE_COMMIT_S", COMMIT_S)
+    every_s = commit_every_s or number("LEDGER_ARCHIVE_COMMIT_S", COMMIT_S, least=0.1)
     topics = wanted(place.prefix, replication=place.replication, partitions=place.partitions)
     app = make(
         ArchivistApp, place, group, session_s=session_s, web_port=web_port, web_bind=web_bind

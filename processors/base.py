@@ -76,7 +76,7 @@ class WorkerApp(faust.App):
         await super().on_first_start()
 
     def _create_directories(self) -> None:
-        """None: Faust keeps nothing here, and a folder would be left over."""
+        """Make none: Faust keeps nothing here, and a folder would be left over."""
 
     def say(self, problem: LedgerError) -> None:
         """Tell a person."""

@@ -32,7 +32,7 @@ from tests.live.kafka.chaos import url_of
 from tests.live.kafka.test_upgrade import NEXT, change, copy, judges, shared
 from tests.waiting import wait_for
 
-ROUNDS = int(os.environ.get("LEDGER_BENCH_UPGRADES", "5"))
+ROUNDS = int(os.environ.get("LEDGER_BENCH_UPGRADES", "3"))
 LOAD_PER_S, LOAD_S = 2_000, 120
 PARTITIONS = 4
 SPAWNS = 100
