@@ -73,7 +73,7 @@ class Said:
     @property
     def whole_from(self) -> int:
         """A run that began before this offset may have been told what nobody can know any more."""
-        return self._first + 1 if self._first != NOT_KNOWN else NOT_KNOWN
+        return self._first + 1
 
     @property
     def decided(self) -> int:
