@@ -4,6 +4,9 @@ A real broker, started for it. `worker_mb` is one worker with `RUNS` live runs o
 `take_over_s` is from `kill -9` of one of two workers that share these runs until requests in all
 partitions are answered; the broker waits for the session of the dead one to end, so it is
 measured with the default session and with the shortest that is sensible where brokers allow it.
+`fold_again` is what a worker does whose log has no checkpoint: `EVENTS` events of few runs, a
+third of them with a verdict, from the start of its process to its checkpoint of all;
+`peak_mb` is the most memory that it had, `judging_peak_mb` what who judged them first had.
 `checkpoint_ms` is for all partitions of one judge, `RUNS` small runs of which have changed, while
 verdicts are asked for: the longest that one waited is `verdict_ms_max`, `idle_ms_max` without.
 """
@@ -15,6 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +27,20 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ledger.core import events as e
 from ledger.core.events import Event
 from ledger.core.shapes import Units
+from ledger.judge.checkpoint import MARKER
+from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_topics import apply
 from ledger.log.kafka_verdicts import ANNOUNCED
+from ledger.processors.app import GROUP
 from ledger.processors.base import SESSION_S
 from ledger.processors.partition import Partition, Shared
 from ledger.processors.takeover import take_over
 from ledger.wire import decode_verdict, encode
-from tests.fleet import Fleet, recorded_policy, run_name
+from tests.fleet import WIDE, Fleet, recorded_policy, run_name
 from tests.live.kafka.broker import running
 from tests.live.kafka.chaos import Workers, ends_of, judged
 from tests.live.kafka.load import turn
@@ -44,6 +51,7 @@ Row = tuple[bytes, bytes]
 
 PARTITIONS = 4
 RUNS = int(os.environ.get("LEDGER_BENCH_RUNS", "10000"))
+EVENTS = int(os.environ.get("LEDGER_BENCH_EVENTS", "600000"))
 AGENTS = 10
 ACTS = 20
 BATCH = 1_000
@@ -58,6 +66,8 @@ def figures() -> Iterator[Figure]:
         for session_s in (SESSION_S, SHORT_SESSION_S):
             with tempfile.TemporaryDirectory() as folder:
                 yield from _lived(_log(broker.bootstrap, "lives"), Path(folder), session_s)
+        with tempfile.TemporaryDirectory() as folder:
+            yield _folded_again(_log(broker.bootstrap, "again"), Path(folder))
 
 
 def _log(bootstrap: str, name: str) -> Place:
@@ -108,12 +118,8 @@ async def _fill(place: Place) -> int:
     await sender.start()
 
     async def send(number: int) -> None:
-        batch = sender.create_batch()
-        for key, value in rows[number]:
-            batch.append(timestamp=None, key=key, value=value)
+        await _send(sender, place, number, rows[number])
         rows[number].clear()
-        sent = await sender.send_batch(batch, place.topic("events"), partition=number)
-        await sent
 
     for number in range(PARTITIONS):
         rows[number].append((b"policy", encode(recorded_policy())))
@@ -193,9 +199,96 @@ async def _ask(sender: Any, place: Place, number: int) -> tuple[int, int]:
     return number, int(sent.offset)
 
 
-def _resident_mb(pid: int) -> int:
+def _resident_mb(pid: int, line: str = "VmRSS:") -> int:
     text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) // 1024
+    return int(text.partition(line)[2].split()[0]) // 1024
+
+
+def _processor_us(pid: int) -> int:
+    """Microseconds of processor that a process has had."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+# --- without checkpoints ---
+
+
+def _folded_again(place: Place, folder: Path) -> Figure:
+    """One worker judges everything; the next finds verdicts and no marker."""
+    written = asyncio.run(_fill_lasting(place))
+    ends = asyncio.run(ends_of(place))
+    workers = Workers(place, folder)
+    peaks_mb = []
+    try:
+        for number in (1, 2):
+            began_s = time.monotonic()
+            workers.start()
+            wait_for(lambda: judged(place, ends), 1_200, what="all to be judged", poll_s=0.2)
+            took_s = time.monotonic() - began_s
+            spent_us = _processor_us(workers.running[number].pid)
+            peaks_mb.append(_resident_mb(workers.running[number].pid, "VmHWM:"))
+            workers.stop(number)
+            asyncio.run(_without_markers(place))
+    finally:
+        workers.end()
+    return {
+        "figure": "fold_again", "value": round(written / took_s), "unit": "events/s",
+        "events": written, "verdicts": sum(asyncio.run(_verdict_ends(place))),
+        "processor_us_an_event": round(spent_us / written, 1), "peak_mb": peaks_mb[1],
+        "judging_peak_mb": peaks_mb[0],
+    }  # fmt: skip
+
+
+def _lasting(number: int) -> Iterator[Row]:
+    """A hundred runs of partition `number`, which ask for a lease for each call, without end."""
+    yield b"policy", encode(recorded_policy())
+    names = map(run_name, count())
+    mine = (run for run in names if partition_of(run.encode(), PARTITIONS) == number)
+    runs = dict.fromkeys(islice(mine, 100), 1)
+    for run in runs:
+        yield _act(run, 1, e.RunStarted, policy=WIDE.digest)
+    for offset in count(1 + len(runs), 3):
+        run = min(runs, key=runs.__getitem__)
+        seq = runs[run] = runs[run] + 3
+        lease, call = f"{number}-{offset}", f"c{seq}"
+        yield _act(run, seq - 2, e.LeaseRequested, wants=Units(tool_calls=1))
+        yield _act(
+            run, seq - 1, e.ToolCallStarted, call=call, tool="search", lease=lease, args_fp=offset
+        )
+        yield _act(run, seq, e.ToolCallEnded, call=call)
+
+
+def _act(run: str, seq: int, cls: type[Event], **fields: Any) -> Row:
+    return run.encode(), encode(cls(run=run, agent="lead", source="p", seq=seq, **fields))
+
+
+async def _fill_lasting(place: Place) -> int:
+    """Write such runs to every partition; how many events."""
+    sender = producer(place)
+    await sender.start()
+    for number in range(PARTITIONS):
+        rows = islice(_lasting(number), EVENTS // PARTITIONS)
+        while some := list(islice(rows, BATCH)):
+            await _send(sender, place, number, some)
+    await sender.stop()
+    return EVENTS // PARTITIONS * PARTITIONS
+
+
+async def _send(sender: Any, place: Place, number: int, rows: list[Row]) -> None:
+    batch = sender.create_batch()
+    for key, value in rows:
+        batch.append(timestamp=None, key=key, value=value)
+    await (await sender.send_batch(batch, place.topic("events"), partition=number))
+
+
+async def _without_markers(place: Place) -> None:
+    """Take away what says how far the checkpoints go; for the group nothing is judged."""
+    for number in range(PARTITIONS):
+        checkpoints = Checkpoints(place, f"{place.prefix}-{GROUP}", number)
+        await checkpoints.open()
+        await checkpoints.write({MARKER: None})
+        await checkpoints.commit(0)
+        await checkpoints.close()
 
 
 # --- checkpoints ---
