@@ -89,7 +89,9 @@ def accept_loss(
     first: Annotated[int, typer.Argument(help="The first offset that is lost.", min=0)],
     last: Annotated[int, typer.Argument(help="The last offset that is lost.", min=0)],
     reason: Annotated[str, typer.Option(help="Why; whoever replays the log reads it.")],
-    topic: Annotated[Losing, typer.Option(help="The topic that lost them.")] = Losing.EVENTS,
+    topic: Annotated[
+        Losing, typer.Option(help="The topic that lost them: events, verdicts, control, refused.")
+    ] = Losing.EVENTS,
     by: Annotated[str, typer.Option(help="Who says so; your user name by default.")] = "",
 ) -> None:
     """Accept that records are lost, so that who stopped at the hole goes on behind it.
