@@ -34,7 +34,7 @@ HEAP_MB = {1: 1024, 3: 512}
 
 
 class Missing(Exception):
-    """Java, Maven or openssl is not there, or the jars are not to be had; the message says what to do."""
+    """What a broker needs is not there; the message says what it is, and what to do."""
 
 
 def jars() -> Path:
@@ -240,7 +240,7 @@ def main() -> int:
         doors: dict[str, int] = {}
         if wanted.secured:
             if shutil.which("openssl") is None:
-                raise Missing("a secured broker needs `openssl`, and there is none here: install it")
+                raise Missing("a secured broker needs `openssl`: install it")
             secured.make_certificates(folder)
             doors = dict(zip(secured.DOORS, free_ports(len(secured.DOORS)), strict=True))
         cluster = Cluster(wanted.nodes, folder, doors)
