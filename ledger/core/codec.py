@@ -7,6 +7,7 @@ there, raises `Stale`: the run is folded again from the log.
 from __future__ import annotations
 
 from array import array
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -26,10 +27,13 @@ _RUN = (
     "latched", "live", "live_leased", "gaps", "repeats", "unadmitted", "jumped_ms", "sources",
     "spoken", "handoffs",
 )  # fmt: skip
+_AGENT_SAYS = attrgetter(*_AGENT)
+_RUN_SAYS = attrgetter(*_RUN)
 _ORDER = (
     "id", "action", "scope", "agent", "offset", "at_ms", "waiting", "quiet", "acted_after",
     "microdollars_after",
 )  # fmt: skip
+_ORDER_SAYS = attrgetter(*_ORDER)
 _FIXED_ORDER = 6
 
 
@@ -47,20 +51,16 @@ def _load_budget(data: list[list[int]]) -> Budget:
     return budget
 
 
-def _fields(thing: object, names: tuple[str, ...]) -> list[Any]:
-    return [getattr(thing, name) for name in names]
-
-
 def dump_run(run: Run) -> bytes:
     """The whole run, as JSON bytes; `load_run` gives an equal one."""
     agents = [
-        [
-            *_fields(agent, _AGENT),
-            _pack(agent.memory),
+        (
+            *_AGENT_SAYS(agent),
+            [None if part is None else _pack(part) for part in agent.memory],
             None if agent.parent is None else agent.parent.id,
-            _budget(agent.budget),
+            agent.budget.used.tolist(),  # What is granted its limits say.
             None if agent.contract is None else _budget(agent.contract),
-        ]
+        )
         for agent in run.agents.values()
     ]
     leases = [
@@ -81,12 +81,12 @@ def dump_run(run: Run) -> bytes:
         [
             FOLD_VERSION,
             [run.id, run.policy.digest, run.tenant, run.effort, run.observed],
-            _fields(run, _RUN),
+            _RUN_SAYS(run),
             _budget(run.budget),
             agents,
             leases,
             calls,
-            [_fields(order, _ORDER) for order in run.orders.values()],
+            [_ORDER_SAYS(order) for order in run.orders.values()],
             _pack(run.memory),
         ]
     )
@@ -128,15 +128,15 @@ def load_run(data: bytes, state: State) -> Run:
 
 
 def _load_agent(run: Run, fields: list[Any]) -> None:
-    memory, parent_id, own, contract = fields[len(_AGENT) :]
+    memory, parent_id, used, contract = fields[len(_AGENT) :]
     parent = None if parent_id is None else run.agents[parent_id]
     role = fields[1]
     agent = Agent(fields[0], parent, role, fields[2], run.policy.for_agent(role), 0)
     for name, value in zip(_AGENT, fields, strict=False):
         setattr(agent, name, value)
     agent.leases = tuple(agent.leases)
-    agent.memory = _unpack(memory)
-    agent.budget = _load_budget(own)
+    agent.memory = [None if part is None else _unpack(part) for part in memory]
+    agent.budget.used = array("q", used)
     agent.contract = None if contract is None else _load_budget(contract)
     run.add(agent)
 
