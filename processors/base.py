@@ -43,7 +43,7 @@ LEAVE_S = 30.0
 DEFAULT_WEB_PORT = 6066
 DEFAULT_WEB_BIND = "127.0.0.1"
 """Nobody beyond this machine, unless somebody says so."""
-CHUNK_RECORDS = 2_000
+CHUNK_RECORDS = 4_000
 CHUNKS_WAITING = 2
 
 App = TypeVar("App", bound="WorkerApp")
@@ -172,7 +172,7 @@ def _settings(session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
         "broker_request_timeout": max(REQUEST_S, 2 * session_s),
         "broker_rebalance_timeout": session_s + 2,
         "broker_heartbeat_interval": min(session_s / 6, HEARTBEAT_S),
-        "consumer_max_fetch_size": 2**20,
+        "consumer_max_fetch_size": 2**21,
     }
 
 

@@ -15,6 +15,8 @@ CUT_OFF = "no broker answers that coordinates its group"
 class Chunk(NamedTuple):
     """Records of one partition, in order, fetched from the offset `start` on.
 
+    A record has `offset`, `timestamp`, `timestamp_type`, `key`, `value` and `headers`.
+
     A `start` past the holder's next offset means that a chunk was lost. A first record past
     `start` does not: that is where Kafka keeps its own marks.
     """

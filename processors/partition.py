@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 from ledger.core.events import OrderGiven, Record, Ticked
-from ledger.core.fold import apply_published, next_deadline
+from ledger.core.fold import next_deadline
 from ledger.core.lifecycle import FOLD_VERSION
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
@@ -67,14 +67,6 @@ class PartitionMemory(Memory):
         self.state = State(partition)
         self.next_offset = 0
 
-    def apply(self, record: Record, verdict: Verdict | None) -> None:
-        """As in the base, but offset 0 is a place too."""
-        run = record.event.run
-        if run not in self.state.runs and record.offset <= self.place.get(run, -1):
-            return
-        apply_published(self.state, record, verdict)
-        self._note(record.event, record.offset)
-
     def sort_ended(self) -> None:
         """Whoever ended first is forgotten first, in whatever order checkpoints said it."""
         ended = self.state.ended
@@ -101,11 +93,11 @@ class Boxes(NamedTuple):
 
 
 class Shared:
-    """What the partitions of one judge share: who sends, who may cut a slice, when to mute, the
-    `archive`."""
+    """What the partitions of one judge share: their topic, who sends, who may cut a slice, when to
+    mute, the `archive`."""
 
     def __init__(self, place: Place, archive: str = "") -> None:
-        self.archive = archive
+        self.topic, self.archive = place.topic("events"), archive
         self.producers, self.slicing, self.pace = Producers(place), asyncio.Lock(), Pace()
         self.mutes = mute_limits()
 
@@ -135,7 +127,7 @@ class Partition:
         self.judged = 0
         self.checkpoint_s = 0.0
         self.refusals = Refusals(
-            number, partitions, known=memory.state.runs, put=boxes.refused.put,
+            shared.topic, number, partitions, known=memory.state.runs, put=boxes.refused.put,
             muting=Muting(shared.mutes),
         )  # fmt: skip
         self._said, self._decided = said, max(marker.decided, said.decided)
@@ -171,7 +163,8 @@ class Partition:
             new = [record for record in records if record.offset >= begin]
             if not new:
                 return 0
-        read, judge = self.refusals.event, self._judge
+        settled = begin >= self._decided and not self._failing
+        read, judge = self.refusals.event, self._decide if settled else self._judge
         for record in new:
             event = read(record)
             if event is not None:
@@ -236,15 +229,23 @@ class Partition:
         if offset in self._failing:
             verdict = self._failed(record)
             self.memory.apply(record, verdict)
+            self._say(verdict)
         else:
-            try:
-                verdict = self.memory.judge(record)
-            except Exception as problem:
-                raise FoldFailed(offset, problem) from problem
+            self._decide(record)
+
+    def _decide(self, record: Record) -> None:
+        """Judge an event that nobody has judged, and of which nothing is known."""
+        try:
+            verdict = self.memory.judge(record)
+        except Exception as problem:
+            raise FoldFailed(record.offset, problem) from problem
         if verdict is not None:
-            verdict.generation = self.marker.generation
-            self.boxes.verdicts.put(Letter(verdict.run.encode(), encode_verdict(verdict)))
-            self._order(verdict)
+            self._say(verdict)
+
+    def _say(self, verdict: Verdict) -> None:
+        verdict.generation = self.marker.generation
+        self.boxes.verdicts.put(Letter(verdict.run.encode(), encode_verdict(verdict)))
+        self._order(verdict)
 
     def _give_up(self, record: Record) -> None:
         """Let the run that begins here count as ended: what it was granted is not known."""

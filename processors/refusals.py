@@ -35,7 +35,7 @@ def read(record: Any) -> Event:
     if record.timestamp_type == BY_SENDER:
         raise UnreadableEvent(
             f"timestamp: {_when(record.timestamp)} is the sender's clock, not the log's; "
-            f"set message.timestamp.type=LogAppendTime on {record.topic}"
+            "set message.timestamp.type=LogAppendTime on the events topic"
         )
     value = record.value
     if value is None:
@@ -50,13 +50,14 @@ def read(record: Any) -> Event:
 
 
 class Refusals:
-    """What a judge of partition `number` of `partitions` refuses; `put` sends it on its way.
+    """What a judge of partition `number` of a topic's `partitions` refuses; `put` sends it away.
 
     `known` are the runs that are held: their partition was looked at when they started.
     """
 
     def __init__(
         self,
+        topic: str,
         number: int,
         partitions: int,
         *,
@@ -64,7 +65,7 @@ class Refusals:
         put: Callable[[Letter], None],
         muting: Muting,
     ) -> None:
-        self._number, self._partitions = number, partitions
+        self._topic, self._number, self._partitions = topic, number, partitions
         self._known, self._put = known, put
         self._muting = muting
         self.count = 0
@@ -83,7 +84,7 @@ class Refusals:
         except UnreadableEvent as problem:
             self._refuse(record, problem.reason)
             return None
-        if self._muting and (said := self._muting.good(event.source, f"key {event.run}")):
+        if self._muting.bad and (said := self._muting.good(event.source, f"key {event.run}")):
             self._put(self._letter(record, said, event.source, b"", finding=True))
         return event
 
@@ -114,8 +115,8 @@ class Refusals:
     ) -> Letter:
         headers = [
             ("reason", reason[:REASON_MAX].encode(errors="replace")),
-            ("topic", record.topic.encode()),
-            ("partition", str(record.partition).encode()),
+            ("topic", self._topic.encode()),
+            ("partition", str(self._number).encode()),
             ("offset", str(record.offset).encode()),
             ("source", source.encode(errors="replace")),
             ("bytes", str(len(record.value or b"")).encode()),

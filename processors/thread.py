@@ -45,11 +45,37 @@ class SameLoop:
         """Nothing: who stops the service has waited for its end."""
 
 
+def lighten(fetcher: Any) -> None:
+    """Let this fetcher hand records out as they were parsed, without a copy of topic, partition
+    and sizes each: the copy and its end are a tenth of what a judge does.
+    """
+    fetch = fetcher._proc_fetch_request
+
+    async def fetch_light(*how: Any) -> Any:
+        found = await fetch(*how)
+        for result in fetcher._records.values():
+            records = getattr(result, "_partition_records", None)  # An error has none.
+            if records is not None:
+                records._consumer_record = _as_it_is
+        return found
+
+    fetcher._proc_fetch_request = fetch_light
+
+
+def _as_it_is(tp: Any, record: Any) -> Any:
+    return record
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka as Faust runs it, but on the app's loop, and never deciding where to read."""
 
     def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
         super().__init__(consumer, loop=loop, thread_loop=loop, Worker=SameLoop, beacon=beacon)
+
+    async def on_start(self) -> None:
+        """Start the consumer."""
+        await super().on_start()
+        lighten(self._ensure_consumer()._fetcher)
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it; wait for it where it is a coroutine function."""

@@ -21,7 +21,8 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `on_buffer_full` how it stops reading one.
     `_create_worker_consumer` makes aiokafka's consumer; its two private fields set here are read
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
-    a hole. `_coordinator.generation` is -1 when the group has dropped this member, and
+    a hole; `_proc_fetch_request` puts them into `_records`, to be unpacked by `_consumer_record`.
+    `_coordinator.generation` is -1 when the group has dropped this member, and
     `coordinator_id` is None while no broker answers for the group.
 """
 

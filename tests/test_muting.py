@@ -54,7 +54,7 @@ def test_sources_are_bounded() -> None:
     for number in range(70):
         muting.refused(str(number), 0)
 
-    assert len(muting._bad) == 7
+    assert len(muting.bad) == 7
 
 
 def test_the_limits_come_from_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,11 @@ import pytest
 pytest.importorskip("faust", reason="install coordination-ledger[kafka] for what runs on Kafka")
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator, OffsetCommitRequest
 from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -24,7 +26,7 @@ from mode.threads import ServiceThread
 
 from ledger.log.kafka_place import Place
 from ledger.processors.app import JudgeApp, create_app
-from ledger.processors.thread import NO_GENERATION, ConsumerThread
+from ledger.processors.thread import NO_GENERATION, ConsumerThread, lighten
 from ledger.processors.transport import Consumer
 
 EVENTS = TP("ledger-events", 0)
@@ -55,6 +57,9 @@ CALLED: list[tuple[Any, str]] = [
     ),
     (App._create_directories, "self"),
     (AIOKafkaConsumer.seek, "self partition offset"),
+    (driver.AIOKafkaConsumerThread.on_start, "self"),
+    (Fetcher._proc_fetch_request, "self assignment node_id request"),
+    (PartitionRecords._consumer_record, "self tp record"),
 ]
 
 
@@ -156,6 +161,48 @@ def test_a_fetch_follows_the_position_and_moves_it() -> None:
     assert "getall" in result
     assert isinstance(inspect.getattr_static(TopicPartitionState, "position"), property)
     assert isinstance(inspect.getattr_static(TopicPartitionState, "has_valid_position"), property)
+
+
+def fetched() -> PartitionRecords:
+    """Two records, as they come from a broker."""
+    batch = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 10_000)
+    for place, key in enumerate((b"a", None)):
+        assert batch.append(place, 1_700, key, b"{}", [("source", b"s")]) is not None
+    records = MemoryRecords(bytes(batch.build()))
+    return PartitionRecords(EVENTS, records, [], 0, None, None, True, 0)
+
+
+def test_what_is_fetched_has_all_that_a_holder_reads() -> None:
+    """Records are handed out as they were parsed: a field that they lack ends every worker."""
+
+    class Fetching:
+        def __init__(self) -> None:
+            self._records: dict[TP, Any] = {}
+
+        async def _proc_fetch_request(self, *_: Any) -> bool:
+            self._records[EVENTS] = FetchResult(
+                EVENTS, assignment=None, partition_records=fetched(), backoff=0
+            )
+            return True
+
+    fetcher = Fetching()
+    lighten(fetcher)
+
+    assert asyncio.run(fetcher._proc_fetch_request(None, 0, None))
+    plain, light = list(fetched()), list(fetcher._records[EVENTS]._partition_records)
+    names = ("offset", "timestamp", "timestamp_type", "key", "value")
+    assert type(light[0]) is not type(plain[0])
+    for name in names:
+        assert [getattr(one, name) for one in light] == [getattr(one, name) for one in plain]
+    assert [dict(one.headers) for one in light] == [{"source": b"s"}] * 2
+
+
+def test_what_is_fetched_is_put_where_it_is_lightened() -> None:
+    fetch = inspect.getsource(Fetcher._proc_fetch_request)
+
+    assert "self._records[tp] = FetchResult(" in fetch
+    assert "self._proc_fetch_request(" in inspect.getsource(Fetcher._fetch_requests_routine)
+    assert "self._consumer_record(" in inspect.getsource(PartitionRecords._unpack_records)
 
 
 def test_who_left_the_group_has_no_generation() -> None:

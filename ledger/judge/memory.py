@@ -9,7 +9,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from ledger.core.events import Event, PolicyRecorded, Record
+from ledger.core.events import PolicyRecorded, Record
 from ledger.core.fold import apply_published, fold, next_deadline
 from ledger.core.state import LIVE, Run, State
 from ledger.core.verdicts import Verdict
@@ -35,7 +35,10 @@ class Memory:
     def judge(self, record: Record) -> Verdict | None:
         """Decide and apply the next record; its verdict."""
         verdict = fold(self.state, record)
-        self._note(record.event, record.offset)
+        run = record.event.__dict__["run"]
+        self._touched.add(run)
+        if run not in self.state.runs or run in self.place:
+            self._note_outside(record)
         return verdict
 
     def apply(self, record: Record, verdict: Verdict | None) -> None:
@@ -44,7 +47,9 @@ class Memory:
         if run not in self.state.runs and record.offset <= self.place.get(run, -1):
             return
         apply_published(self.state, record, verdict)
-        self._note(record.event, record.offset)
+        self._touched.add(run)
+        if run not in self.state.runs or run in self.place:
+            self._note_outside(record)
 
     def advance(self, next_offset: int, clock_ms: int) -> None:
         """The batch is done: the place in the log, its clock, and the new deadlines."""
@@ -75,18 +80,12 @@ class Memory:
         self.place[run] = self.next_offset
         self.changed[run] = None
 
-    def _note(self, event: Event, offset: int) -> None:
-        run = event.__dict__["run"]
-        self._touched.add(run)
-        if run not in self.state.runs or run in self.place:
-            self._note_outside(event, offset)
-
-    def _note_outside(self, event: Event, offset: int) -> None:
-        state, run = self.state, event.run
+    def _note_outside(self, record: Record) -> None:
+        state, event, run = self.state, record.event, record.event.run
         if isinstance(event, PolicyRecorded) and event.digest in state.policies:
             self.policies[event.digest] = None
         if run in state.latched or (run in state.ended and run not in self.place):
-            self.place[run] = offset
+            self.place[run] = record.offset
         while len(self.place) > len(state.ended) + len(state.latched):
             # The run has started, or the state forgot its oldest tombstone, at its limit.
             oldest = next(r for r in self.place if r not in state.ended and r not in state.latched)

@@ -33,23 +33,20 @@ class _Bad:
 
 
 class Muting:
-    """The sources that were refused lately. False while there is none, which is the rule."""
+    """The sources that were refused lately: `bad`, of which there is none, as a rule."""
 
     def __init__(self, limits: MuteLimits) -> None:
         self._limits = limits
-        self._bad: dict[str, _Bad] = {}
+        self.bad: dict[str, _Bad] = {}
         self.muted = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._bad)
 
     def refused(self, source: str, at_ms: int) -> Heed:
         """Note a refused record of `source` at `at_ms` of the log's clock."""
-        bad = self._bad.get(source)
+        bad = self.bad.get(source)
         if bad is None:
-            if len(self._bad) >= self._limits.sources_max:
-                del self._bad[next(iter(self._bad))]
-            bad = self._bad[source] = _Bad()
+            if len(self.bad) >= self._limits.sources_max:
+                del self.bad[next(iter(self.bad))]
+            bad = self.bad[source] = _Bad()
         if bad.until_ms and at_ms < bad.until_ms:
             bad.uncopied += 1
             self.muted += 1
@@ -73,7 +70,7 @@ class Muting:
         """Note a good record of these; what is to be said, if one of them was muted."""
         said = ""
         for source in sources:
-            bad = self._bad.pop(source, None)
+            bad = self.bad.pop(source, None)
             if bad is not None and bad.until_ms:
                 said = self._again(source, bad)
         return said

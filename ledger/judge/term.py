@@ -206,7 +206,7 @@ class Term:
             if verdict is not None:
                 said.verdict(record.event, verdict)
             heard = heard or record.event.source != SOURCE
-            if self._muting:
+            if self._muting.bad:
                 said.good(record, self._muting)
         if heard or said.refused:
             self.heard_s = time.monotonic()
