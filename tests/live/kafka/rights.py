@@ -12,9 +12,9 @@ from tests.waiting import wait_for
 from tests.wheel import ROOT
 
 PAGE = ROOT / "ledger" / "docs" / "fleet.md"
-HEAD = "| who | Read | Write | of groups |"
+HEAD = "| who | Read | Write | Delete | of groups |"
 KINDS = {"topic": 2, "group": 3, "transactional id": 5}
-RIGHTS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+RIGHTS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 EXACT, BEGINS, ALLOW = 3, 4, 3
 """Kafka's numbers for all these."""
 
@@ -32,16 +32,17 @@ def on_the_page(prefix: str) -> Iterator[Right]:
     """What the page says that each needs for the log of this prefix."""
     rows = PAGE.read_text().partition(HEAD)[2].split("\n\n")[0].splitlines()[2:]
     for row in rows:
-        user, reads, writes, group = (cell.strip() for cell in row.strip("|").split("|"))
+        user, reads, writes, deletes, groups = (cell.strip() for cell in row.strip("|").split("|"))
         for right in ("Describe", "DescribeConfigs"):
             yield Right(user, right, "topic", f"{prefix}-*")
-        for right, topics in (("Read", reads), ("Write", writes)):
+        for right, topics in (("Read", reads), ("Write", writes), ("Delete", deletes)):
             for topic in topics.split(", ") if topics else ():
                 yield Right(user, right, "topic", f"{prefix}-{'*' if topic == 'all' else topic}")
-        right, _, name = group.partition(" ")
-        yield Right(user, right, "group", f"{prefix}-{name}")
+        for group in groups.split(", "):
+            right, _, name = group.partition(" ")
+            yield Right(user, right, "group", f"{prefix}-{name}")
         if user == "judge":
-            yield Right(user, "Write", "transactional id", f"{prefix}-{name}-*")
+            yield Right(user, "Write", "transactional id", f"{prefix}-{groups.split()[1]}-*")
 
 
 def give(doors: Doors, *rights: Right) -> None:

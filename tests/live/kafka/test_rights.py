@@ -11,7 +11,8 @@ from tests.cli.calling import ledger as command
 from tests.live.kafka import rights
 from tests.live.kafka.doors import Doors
 from tests.live.kafka.test_secured import WAIT, recorded
-from tests.live.kafka.workers import UP_S, working
+from tests.live.kafka.workers import UP_S, free_port, metric, working
+from tests.waiting import wait_for
 
 
 def without(doors: Doors, user: str, right: str, name: str) -> tuple[str, rights.Right, str]:
@@ -107,3 +108,29 @@ def test_a_judge_that_may_not_write_stands_by(
 
         assert worker.end() == 0
     assert "Traceback" not in worker.err
+
+
+def test_an_archivist_that_may_not_delete_goes_on(doors: Doors, tmp_path: Path) -> None:
+    """Kafka's disk fills meanwhile, so it says so; and it deletes as soon as it may."""
+    url, missing, _ = without(doors, "archivist", "Delete", "events")
+    port = free_port()
+    root = url.replace(doors.user("archivist"), doors.user())
+    archive = ("--archive", str(tmp_path / "archive"), "--keep-ms", "0", "--web-port", str(port))
+    with (
+        working(root, tmp_path / "1", "judge") as judge,
+        working(url, tmp_path / "2", "archivist", *archive) as archivist,
+    ):
+        judge.said("judging 0-3 of 4 partitions")
+        archivist.said("archiving ")
+        recorded(root)
+        archivist.said(f"nothing is deleted from {missing.name}: ")
+        archived = metric(port, "ledger_archivist_rows_total")
+        trimmed = metric(port, "ledger_archivist_trimmed_total")
+        rights.give(doors, missing)
+        wait_for(
+            lambda: metric(port, "ledger_archivist_trimmed_total") > trimmed, UP_S, what="trimming"
+        )
+
+        assert archived > 0
+        assert (judge.end(), archivist.end()) == (0, 0)
+    assert "Traceback" not in archivist.err
