@@ -2,7 +2,7 @@
 
 What a newcomer would get wrong
     After a fork the child gets new parts under a new source, and nothing of the parent's:
-    no event, no lease, no thread (`start_over`).
+    no event, no lease, no thread (`start_over`). What the parent said is in the log before.
     Threads start with the first event, not with `connect`.
 """
 
@@ -32,6 +32,7 @@ from ledger.client.waiter import drive
 from ledger.core.events import EVENT_TYPES
 from ledger.core.state import KILL
 from ledger.errors import LedgerError
+from ledger.log import sqlite_fork  # noqa: F401  # Its hook first: what is last runs first.
 
 if TYPE_CHECKING:
     from ledger.core.policy import Policy
@@ -249,6 +250,18 @@ class Engine:
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    """What the child says must not come before what it rests on: the run, the agent."""
+    while True:
+        try:
+            engines = list(_engines)
+            break
+        except RuntimeError:  # Another thread connected while we looked.
+            continue
+    for engine in engines:
+        engine.queue.settle()
+
+
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine.start_over()
@@ -271,5 +284,5 @@ def _at_exit() -> None:
             continue
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -2,7 +2,8 @@
 
 What a newcomer would get wrong
     Tasks inherit the identity by themselves. Threads do not: `propagate`. Processes get it from
-    their environment (`to_env`, `from_env`) or a header (`to_header`, `from_header`).
+    their environment (`to_env`, `from_env`) or a header (`to_header`, `from_header`). Before it
+    leaves, what this process said is put into the log: who acts for it must find the agent there.
     What comes from outside is foreign input: it is read strictly, or refused with a reason.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.client.answers import NoAgent, shorten
@@ -53,13 +54,15 @@ class BadIdentity(LedgerError):
 class Identity:
     """`agent` of `run`; `path` are its ancestors, the lead first (empty: it is the lead).
 
-    `policy` is the digest of the policy that the run is judged by.
+    `policy` is the digest of the policy that the run is judged by. `settle` is called before it
+    leaves this process.
     """
 
     run: str
     agent: str
     path: tuple[str, ...] = ()
     policy: str = ""
+    settle: Callable[[], object] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def depth(self) -> int:
@@ -73,11 +76,17 @@ class Identity:
 
     def to_env(self) -> dict[str, str]:
         """What to add to the environment of a child process."""
+        self.settle()
         return {VARIABLE: str(self)}
 
     def to_header(self) -> dict[str, str]:
         """What to add to the headers of a request to another service."""
+        self.settle()
         return {HEADER: str(self)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.settle()
+        return Identity, (self.run, self.agent, self.path, self.policy)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Identity | None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -38,6 +39,8 @@ last writing took, within these. Where an agent's computing keeps the interprete
 is slow and holds up the writers of other processes: it then comes less often."""
 BACKOFF_S = (0.05, 1.0)
 IDLE_S = 5.0
+SETTLE_S = 1.0
+"""How long a fork, or an identity on its way to another process, waits for what was put down."""
 RUNS_ENDED_MAX = 10_000
 """Ended runs whose numbering is remembered, for what is still said of them."""
 
@@ -160,6 +163,13 @@ class Queue:
             if not self._closed:
                 self._rouse()
             done.wait(min(0.02, left_s))
+
+    def settle(self) -> None:
+        """See that all put down is in the log, before another process acts on it: it must not be
+        heard before the agent it acts for. Not while the log fails, and a second at most."""
+        if len(self) and self.problem is None and not self._closed:
+            with suppress(NotDurable):
+                self.flush(SETTLE_S)
 
     def close(self, timeout_s: float) -> None:
         """Flush and end the thread. Raises NotDurable, and then goes on being usable."""
