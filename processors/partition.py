@@ -257,7 +257,8 @@ class Partition:
         event = record.event
         return Verdict(
             offset=record.offset, run=event.run, agent=event.agent, about=event.type,
-            at_ms=record.append_ms, version=FOLD_VERSION, partition=self.number,
+            source=event.source, seq=event.seq, at_ms=record.append_ms, version=FOLD_VERSION,
+            partition=self.number,
             refusal=f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX],
         )  # fmt: skip
 

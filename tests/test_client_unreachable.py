@@ -10,6 +10,7 @@ import pytest
 import ledger
 from ledger.core import events as e
 from ledger.judge import Judge
+from ledger.log import LogUnreachable
 from ledger.log.sqlite import SqliteLog
 from tests.clients import connected, limits, of_type, refusals
 from tests.judging import applied, caught_up
@@ -39,6 +40,41 @@ def test_without_a_judge_a_spawn_is_denied_after_a_while(tmp_path: Path) -> None
 
         assert denied.value.decision.limit == "unreachable.spawn"
         assert denied.value.decision.retry_ms == 50
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_answer_that_overtakes_the_acknowledgement_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A request is in the log and answered, and its append fails all the same: brokers went away
+    in between. When it is given again, the log finds it there, or it is there twice."""
+    with connected(tmp_path) as led, led.run("r") as run:
+        led.flush()
+        append = led.log.append
+        given: list[bytes] = []
+
+        def unacknowledged(rows: list[tuple[str, bytes]]) -> list[int]:
+            due = [row for row in rows if given.count(row[1]) < times]
+            first = due and due[0][1] not in given
+            given.extend(value for _, value in due)
+            append(due)
+            if first:
+                wait_for(lambda: caught_up(led.log), what="the judge")
+                wait_for(lambda: led._engine.verdicts._pos == led.log.verdicts_end(), what="it")
+                raise LogUnreachable(led.path, "no acknowledgement", "wait")
+            return [-1] * len(rows)
+
+        monkeypatch.setattr(led.log, "append", unacknowledged)
+        with run.tool_call("t"):
+            pass
+        with run.spawn("a"):
+            pass
+        monkeypatch.undo()
+        led.flush()
+
+        assert refusals(led.log) == []
+        (began,) = of_type(led.log, e.ToolCallStarted)[:1]
+        assert began.lease
 
 
 @pytest.mark.parametrize("act", ["tool_call", "model_call", "spawn"])

@@ -59,14 +59,13 @@ class Engine:
             wait_s=max(1.0, policy.unreachable.wait_ms / 1000),
         )  # fmt: skip
         self.verdicts = Verdicts(
-            log, self.runs, on_order=self._rule_order,
+            log, self.runs, self.source, on_order=self._rule_order,
             on_unclaimed=lambda verdict: admission.unclaimed(self, verdict), on_recall=self._recall,
         )  # fmt: skip
         self.orders = Orders(log, self.runs, self.queue)
         self.listener = Listener(
             log, hear=self._hear, chores=self._chores, waiting=lambda: self.verdicts.waiting
         )
-        self.queue.appending = self.verdicts.appending
         self.pledges = Pledges()
         self.generation = 0
         self.closed = False
@@ -111,7 +110,7 @@ class Engine:
         self.generation += 1
         self.source = new_source()
         self.queue.start_over(self.source)
-        self.verdicts.start_over()
+        self.verdicts.start_over(self.source)
         self.listener.forget()
         self.pledges = Pledges()
         for run in self.runs.values():

@@ -45,15 +45,14 @@ RUNS_ENDED_MAX = 10_000
 """Ended runs whose numbering is remembered, for what is still said of them."""
 
 Build = Callable[..., Event]
-Ticket = Callable[[int], object]
-"""Called by the sender's thread with the offset, once its event is in the log."""
+Numbered = Callable[[int], object]
+"""Called by the sender's thread with the number of its event, before that is in the log."""
 
 
 class Queue:
     """Events of one source on their way into `log`, at most `size_max` of them.
 
     `full` is what `room` does at the limit: wait (at most `wait_s`, then QueueFull), drop, raise.
-    `appending` is called with +1 before tickets are appended, and with -1 after.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Queue:
         self._grade = b',"grade":"%s"' % grade.encode() if grade != "declared" else b""
         self._full, self._wait_s = full, wait_s
         self._size_max = size_max
-        self.appending: Callable[[int], object] = lambda change: None
         self.start_over(source)
 
     def start_over(self, source: str) -> None:
@@ -71,7 +69,7 @@ class Queue:
         self.source = source
         self._tail = b',"source":"%s","seq":' % source.encode()
         self._entries: deque[tuple[Any, ...]] = deque()
-        self._encoded: deque[tuple[str, bytes, Ticket | None]] = deque()
+        self._encoded: deque[tuple[str, bytes, threading.Event | None]] = deque()
         self._taken: tuple[Any, ...] = ()
         self._seqs: dict[str, int] = {}
         self._ended: deque[str] = deque()
@@ -100,10 +98,10 @@ class Queue:
         if self._asleep or self._thread is None:
             self._rouse()
 
-    def put_urgent(self, run: str, ticket: Ticket, build: Build, *args: Any) -> None:
-        """As `put`, for what somebody waits for: sent at once, and `ticket` hears of it."""
+    def put_urgent(self, run: str, numbered: Numbered, build: Build, *args: Any) -> None:
+        """As `put`, for what somebody waits for: sent at once, and `numbered` hears of it."""
         self._urgent = True
-        self._entries.append((run, time.time_ns(), ticket, build, args))
+        self._entries.append((run, time.time_ns(), numbered, build, args))
         self._rouse()
 
     def room(self, run: str, *, must: bool = False) -> bool:
@@ -152,7 +150,7 @@ class Queue:
         until = time.monotonic() + timeout_s
         done = threading.Event()
         self._urgent = True
-        self._entries.append(("", 0, lambda offset: done.set(), None, ()))
+        self._entries.append(("", 0, done, None, ()))
         while not done.is_set():
             left_s = until - time.monotonic()
             self.pump(wait_s=max(0.0, left_s))
@@ -211,18 +209,20 @@ class Queue:
                 return taken
             entry = entries[0]
             if entry is not self._taken:  # Else Ctrl-C came right here.
-                run, at_ns, ticket, build, args = entry
-                value = b"" if build is None else self._event(run, at_ns, build, args)
+                run, at_ns, told, build, args = entry
+                value = b"" if build is None else self._event(run, at_ns, told, build, args)
                 size += len(value)
                 self._taken = entry
-                if value or ticket is not None:
-                    encoded.append((run, value, ticket))
+                if value or build is None:
+                    encoded.append((run, value, None if value else told))
             entries.popleft()  # Last, so that the queue never looks emptier than it is.
             if taken % SLICE == SLICE - 1 and len(entries) < BATCH_EVENTS_MAX:
                 time.sleep(0)
         return most
 
-    def _event(self, run: str, at_ns: int, build: Build, args: tuple[Any, ...]) -> bytes:
+    def _event(
+        self, run: str, at_ns: int, numbered: Numbered | None, build: Build, args: tuple[Any, ...]
+    ) -> bytes:
         """The event's bytes, numbered; empty where it cannot be made, which is kept and counted."""
         try:
             event = build(run, *args)
@@ -232,6 +232,8 @@ class Queue:
             return b""
         seq = self._seqs.get(run, 0) + 1
         self._seqs[run] = seq
+        if numbered is not None:
+            numbered(seq)
         if type(event) is RunEnded:
             self._forget(run)
         tail = b"%s%d" % (self._tail, seq)
@@ -244,40 +246,29 @@ class Queue:
     def _append(self) -> bool:
         """Append a batch; False, and everything kept, where the log fails."""
         batch: list[tuple[str, bytes]] = []
-        count = size = tickets = 0
-        for run, value, ticket in self._encoded:
+        count = size = 0
+        for run, value, _ in self._encoded:
             if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_EVENTS_MAX:
                 break
             count += 1
-            tickets += ticket is not None
             if value:
                 batch.append((run, value))
                 size += len(value)
-        if tickets:
-            self.appending(1)
         began_s = time.monotonic()
         try:
-            offsets = self._log.append(batch) if batch else []
-            self._sent(count, offsets)
+            if batch:
+                self._log.append(batch)
         except LedgerError as problem:
             self._failed(problem)
             return False
-        finally:
-            if tickets:
-                self.appending(-1)
+        for _ in range(count):
+            _, _, flushed = self._encoded.popleft()
+            if flushed is not None:
+                flushed.set()
         least_s, most_s = LINGER_S
         self._linger_s = min(most_s, max(least_s, time.monotonic() - began_s))
         self.problem = None
         return True
-
-    def _sent(self, count: int, offsets: list[int]) -> None:
-        """The first `count` are in the log, those with bytes at these offsets."""
-        places = iter(offsets)
-        for _ in range(count):
-            _, value, ticket = self._encoded.popleft()
-            offset = next(places) if value else 0
-            if ticket is not None:
-                ticket(offset)
 
     def _failed(self, problem: LedgerError) -> None:
         first_s, most_s = BACKOFF_S

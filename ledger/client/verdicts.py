@@ -1,9 +1,9 @@
 """Hears what the judge says of this process's runs: answers, refusals of calls, orders of rules.
 
 What a newcomer would get wrong
-    A request is known by its run and its offset, which `append` gave. The verdict may be read
-    before the appending thread has said which offset that was: while something is being appended,
-    such verdicts are kept (`_early`).
+    A request is known by its run and its number under our source, and waited for before it is
+    sent. Its offset would not do: where brokers were away, the client may send it twice, or be
+    answered before it knows that it was sent.
     A lease that nobody waits for any more (the wait was given up) is returned at once.
 """
 
@@ -24,38 +24,36 @@ if TYPE_CHECKING:
     from ledger.log.needed import ClientLog
 
 READ_ROWS = 1_000
-EARLY_MAX = 10_000
 REFUSED_MAX = 100
-
-Place = tuple[str, int]
-"""Of an event: its run, and its offset in the partition that the run lives in."""
 
 
 class Asked:
     """A request on its way: `settle` is called once with the verdict, by whoever reads it.
 
-    Called with its offset when it is in the log.
+    Called with its number before it is sent.
     """
 
-    __slots__ = ("_verdicts", "given_up", "offset", "run", "settle")
+    __slots__ = ("_verdicts", "given_up", "run", "seq", "settle")
 
     def __init__(self, verdicts: Verdicts, run: str, settle: Callable[[Verdict], object]) -> None:
         self._verdicts, self.run = verdicts, run
         self.settle = settle
-        self.offset = -1
+        self.seq = 0
         self.given_up = False
 
-    def __call__(self, offset: int) -> None:
-        self._verdicts.expect(offset, self)
+    def __call__(self, seq: int) -> None:
+        self._verdicts.expect(seq, self)
 
 
 class Verdicts:
-    """What was said, dispatched to who waits for it. `runs` are the runs of this process."""
+    """What was said, dispatched to who waits for it. `runs` are the runs of this process, whose
+    events are numbered under `source`."""
 
     def __init__(
         self,
         log: ClientLog,
         runs: dict[str, LocalRun],
+        source: str,
         *,
         on_order: Callable[[Verdict, RuleOrder], object],
         on_unclaimed: Callable[[Verdict], object],
@@ -63,15 +61,14 @@ class Verdicts:
     ) -> None:
         self._log, self._runs = log, runs
         self._on_order, self._on_unclaimed, self._on_recall = on_order, on_unclaimed, on_recall
-        self.start_over()
+        self.start_over(source)
 
-    def start_over(self) -> None:
+    def start_over(self, source: str) -> None:
         """Wait for nothing, and hear from here on."""
+        self._source = source
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._waiting: dict[Place, Asked] = {}
-        self._early: dict[Place, Verdict] = {}
-        self._appending = 0
+        self._waiting: dict[tuple[str, int], Asked] = {}
         self._pos = -1
         self.quiet: dict[str, Waiter] = {}
         self.refused: deque[tuple[str, str, str]] = deque(maxlen=REFUSED_MAX)
@@ -81,37 +78,23 @@ class Verdicts:
         if self._pos < 0:
             self._pos = self._log.verdicts_end()
 
-    def appending(self, change: int) -> None:
-        """Requests are on their way into the log (+1), or arrived (-1)."""
+    def expect(self, seq: int, asked: Asked) -> None:
+        """Hand the verdict on this number of its run to `asked`, when it comes."""
         with self._lock:
-            self._appending += change
-            if self._appending:
-                return
-            early, self._early = self._early, {}
-        for verdict in early.values():
-            self._on_unclaimed(verdict)
-
-    def expect(self, offset: int, asked: Asked) -> None:
-        """Hand the verdict on `offset` to `asked`, when it comes or if it came."""
-        with self._lock:
-            asked.offset = offset
-            verdict = self._early.pop((asked.run, offset), None)
-            if verdict is None:
-                if not asked.given_up:
-                    self._waiting[asked.run, offset] = asked
-                return
-        self._answer(asked, verdict)
+            asked.seq = seq
+            if not asked.given_up:
+                self._waiting[asked.run, seq] = asked
 
     def give_up(self, asked: Asked) -> None:
         """Nobody waits for this any more. A lease that comes all the same goes back."""
         with self._lock:
             asked.given_up = True
-            self._waiting.pop((asked.run, asked.offset), None)
+            self._waiting.pop((asked.run, asked.seq), None)
 
     @property
     def waiting(self) -> bool:
         """Whether somebody waits for an answer."""
-        return bool(self._waiting or self._appending)
+        return bool(self._waiting)
 
     def read(self) -> None:
         """Take in what is new. Raises what the log raises."""
@@ -146,25 +129,18 @@ class Verdicts:
             _heed(run, finding)
         if verdict.recalls:
             self._on_recall(run, verdict.recalls)
-        with self._lock:
-            asked = self._waiting.pop((verdict.run, verdict.offset), None)
-            if asked is None and self._appending and len(self._early) < EARLY_MAX:
-                self._early[verdict.run, verdict.offset] = verdict
-                return
-        if asked is not None:
-            self._answer(asked, verdict)
+        asked = None
+        if verdict.source == self._source:
+            with self._lock:
+                asked = self._waiting.pop((verdict.run, verdict.seq), None)
+        if asked is not None and not asked.given_up:
+            asked.settle(verdict)
         elif verdict.lease is not None:
             self._on_unclaimed(verdict)
         elif verdict.refusal:
             self.refused.append((verdict.run, verdict.about, verdict.refusal))
             if verdict.about == "run_started":
                 run.refusal = verdict.refusal
-
-    def _answer(self, asked: Asked, verdict: Verdict) -> None:
-        if asked.given_up:
-            self._on_unclaimed(verdict)
-        else:
-            asked.settle(verdict)
 
 
 def _heed(run: LocalRun, finding: Finding) -> None:

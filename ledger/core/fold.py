@@ -154,7 +154,8 @@ def _as_published(ours: str, record: Record, published: Verdict | None) -> Verdi
     """What was published; but what this state has no place for is refused, whoever took it."""
     if not ours or (published is not None and published.refusal):
         return published
-    return Verdict(record.offset, record.event.run, refusal=ours)
+    event = record.event
+    return Verdict(record.offset, event.run, source=event.source, seq=event.seq, refusal=ours)
 
 
 def _actor(run: Run, event: e.Event) -> Agent:
@@ -265,6 +266,8 @@ def _verdict(run: Run, record: Record, refusal: str = "") -> Verdict:
         run=run.id,
         agent=event.agent,
         about=event.type,
+        source=event.source,
+        seq=event.seq,
         at_ms=run.now_ms,
         refusal=refusal,
         policy=run.policy.digest,

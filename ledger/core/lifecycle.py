@@ -68,6 +68,8 @@ def _refused(state: State, record: Record, refusal: str) -> Verdict:
         run=event.run,
         agent=event.agent,
         about=event.type,
+        source=event.source,
+        seq=event.seq,
         at_ms=record.append_ms,
         refusal=refusal,
         version=FOLD_VERSION,

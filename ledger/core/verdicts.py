@@ -3,6 +3,8 @@
 What a newcomer would get wrong
     All that is said of one event is one verdict. Its id is (partition, offset): the offset is
     that of the event that caused it. Within it, findings and orders are numbered in order.
+    Who asked knows the answer by (`source`, `seq`): an event that was sent twice is judged where
+    it stands first, which the sender need not know.
     A verdict takes effect in the fold at that offset, not where it stands in the verdict log.
     An event that nobody need hear about has no verdict.
     `recalls` names leases whose holders shall return what they do not need: somebody is short.
@@ -92,12 +94,17 @@ class RuleOrder:
 
 @dataclass(slots=True)
 class Verdict:
-    """All that is said of the event at (`partition`, `offset`), by which code and policy."""
+    """All that is said of the event at (`partition`, `offset`), by which code and policy.
+
+    `source` and `seq` are those of the event.
+    """
 
     offset: int
     run: str
     agent: str = ""
     about: str = ""
+    source: str = ""
+    seq: int = 0
     at_ms: int = 0
     decision: Decision | None = None
     denial: Denial | None = None

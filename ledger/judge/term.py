@@ -228,6 +228,8 @@ class Term:
             run=event.run,
             agent=event.agent,
             about=event.type,
+            source=event.source,
+            seq=event.seq,
             at_ms=record.append_ms,
             refusal=f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX],
             version=FOLD_VERSION,

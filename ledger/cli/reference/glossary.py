@@ -115,6 +115,8 @@ VERDICTS = {
     "run": "the run",
     "agent": "the agent of the event",
     "about": "the type of the event",
+    "source": "the source of the event",
+    "seq": "its number there; who asked knows the answer by these two, wherever the event stands",
     "at_ms": "the run's clock, as the log stamped it",
     "decision": "of a request: granted, refused, or granted less than was asked",
     "denial": "why it was refused, or cut short",

@@ -11,6 +11,7 @@ import pytest
 
 import ledger
 from ledger.core import events as e
+from ledger.core.events import Event
 from ledger.core.verdicts import UNITS, Grant, Verdict
 from ledger.log import LogUnreachable
 from ledger.log.kafka import KafkaLog
@@ -20,7 +21,7 @@ from ledger.log.kafka_loop import loop_thread
 from ledger.log.kafka_outbox import producer
 from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, announcement
-from ledger.wire import encode_verdict
+from ledger.wire import decode, encode_verdict
 from tests.clients import limits
 from tests.live.kafka.broker import Broker, running
 from tests.live.kafka.chaos import url_of
@@ -203,13 +204,13 @@ async def note(place: Place, partition: int, heard: Heard) -> None:
     await checkpoints.close()
 
 
-def grant(run: str, offset: int, lease: str, holder: str, *, generation: int) -> bytes:
-    """The verdict that grants a lease, asked for at `offset`."""
-    given = Grant(lease, "lead", holder, tuple(5 for _ in UNITS), 60_000)
+def grant(asked: Event, offset: int, lease: str, *, generation: int) -> bytes:
+    """The verdict that grants a lease, which `asked` at `offset` asked for."""
+    given = Grant(lease, "lead", asked.source, tuple(5 for _ in UNITS), 60_000)
     return encode_verdict(
         Verdict(
-            offset=offset, run=run, agent="lead", about="lease_requested", lease=given,
-            decision="allow", generation=generation,
+            offset=offset, run=asked.run, agent="lead", about=asked.type, source=asked.source,
+            seq=asked.seq, lease=given, decision="allow", generation=generation,
         )
     )  # fmt: skip
 
@@ -231,11 +232,13 @@ def test_a_judge_that_was_replaced_grants_nothing(place: Place, announced: str) 
         called = threading.Thread(target=ledger.propagate(_call), args=(run,))
         called.start()
         wait_for(lambda: of_type(led.log, run_id, e.LeaseRequested), 60, what="the request")
-        (offset,) = [
-            row.offset for row in led.log.read_run(run_id, ALL) if b'"lease_requested"' in row.value
+        ((offset, asked),) = [
+            (row.offset, decode(row.value))
+            for row in led.log.read_run(run_id, ALL)
+            if b'"lease_requested"' in row.value
         ]
-        zombie = grant(run_id, offset, "false", led.source, generation=6)
-        true = grant(run_id, offset, "true", led.source, generation=7)
+        zombie = grant(asked, offset, "false", generation=6)
+        true = grant(asked, offset, "true", generation=7)
         marks = [mark] if announced == "after" else []
         rows = [*marks, (run_id.encode(), zombie), (run_id.encode(), true)]
         asyncio.run(say(place, part, rows))
