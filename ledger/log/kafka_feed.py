@@ -59,7 +59,7 @@ class _Part:
 
     def __init__(self) -> None:
         self.next = -1
-        self.hear_from = 0
+        self.hear_from = -1
         self.rule = Published()
         self.ready = asyncio.Event()
 
@@ -148,7 +148,7 @@ class VerdictFeed:
             begin, end = ends[number]
             said = heard.get(number, Heard())
             part.next = max(begin, min(said.pos, end))
-            part.hear_from = end
+            part.hear_from = end if part.hear_from < 0 else min(part.hear_from, end)
             part.rule = Published(said.generation)
 
     async def _assign(self) -> None:
@@ -196,10 +196,11 @@ class VerdictFeed:
                     self._take(part, records)
 
     def _lost(self, number: int) -> None:
-        """Where we are there is nothing any more: begin where there is."""
+        """Where we are there is nothing any more: begin where there is, and hear all of it that we
+        did not."""
         part = self._parts.get(number)
         if part is not None:
-            part.next = -1
+            part.hear_from, part.next = max(part.hear_from, part.next), -1
             self._changed.set()
 
     def _take(self, part: _Part, records: list[Any]) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 import ledger
 from ledger.core import events as e
@@ -249,6 +250,24 @@ def test_a_judge_that_was_replaced_grants_nothing(place: Place, announced: str) 
 
         assert began.lease == "true"
         assert [row.value for row in said] == [true]
+
+
+def test_who_finds_nothing_where_it_was_hears_what_it_missed(place: Place) -> None:
+    """Its place in the verdicts is gone; what was said meanwhile is not."""
+    part = partition_of(b"r", PARTITIONS)
+    said = encode_verdict(Verdict(offset=1, run="r"))
+    with KafkaLog(url_of(place)) as log:
+        log.follow("r")
+        feed = log._running().verdicts
+        wait_for(lambda: feed.reading() == [part], 60, what="its partition to be read")
+        where = TopicPartition(place.topic("verdicts"), part)
+        loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.pause(where))
+        asyncio.run(say(place, part, [(b"r", said)]))
+        loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.seek(where, 1_000))
+        loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.resume(where))
+        wait_for(lambda: log.verdicts(0, ALL), 60, what="the verdict")
+
+        assert [row.value for row in log.verdicts(0, ALL)] == [said]
 
 
 def _call(run: ledger.Run) -> None:
