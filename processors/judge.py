@@ -44,6 +44,7 @@ MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be judged now can."""
 FAILING_MAX = 100
 """So many records may make the fold fail before the partition is given up."""
+TOO_MANY = f"so it did {FAILING_MAX} times before: a bug of the ledger, please report it"
 LOST = (NotOwner, OutboxFailed, OutOfRange)
 """Somebody else has the partition, or what was being read of the log was trimmed."""
 
@@ -123,8 +124,7 @@ class Judge:
             try:
                 new = partition.fold(piece)
             except FoldFailed as failed:
-                self._refuse_next_time(tp.partition, failed)
-                await self._start_over(partition, str(failed.reason))
+                await self._fold_failed(partition, failed)
                 return
             self.judged += new
             self.skipped += len(piece) - new
@@ -279,6 +279,16 @@ class Judge:
         await self._drop(partition)
         if number in self._assigned:
             self._spawn(number, self._hold(number))
+
+    async def _fold_failed(self, partition: Partition, failed: FoldFailed) -> None:
+        """The state may be half changed: nobody may go on with it."""
+        try:
+            self._refuse_next_time(partition.number, failed)
+        except FoldFailed:
+            await self._drop(partition)
+            self.give_up(LedgerError(f"partition {partition.number}: {failed}; {TOO_MANY}"))
+            return
+        await self._start_over(partition, failed.reason)
 
     async def _drop(self, partition: Partition | None) -> None:
         if partition is None:
