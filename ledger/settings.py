@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from ledger.errors import LedgerError
 
+JUDGE_IDLE_S = 30.0
+"""How long a judge of a file stays with nobody there and nothing said."""
+
 
 class BadVariable(LedgerError):
     """The variable `name` holds `value`, and may only hold what is `wanted`."""
@@ -66,6 +69,11 @@ class MuteLimits(NamedTuple):
 
 _MUTES = "LEDGER_REFUSED_IN_ROW_MAX", "LEDGER_MUTED_S", "LEDGER_REFUSED_SOURCES_MAX"
 """Described by `ledger worker` and `ledger up`."""
+
+
+def judge_idle_s() -> float:
+    """As LEDGER_JUDGE_IDLE_S says, else JUDGE_IDLE_S. Raises BadVariable."""
+    return number("LEDGER_JUDGE_IDLE_S", JUDGE_IDLE_S)
 
 
 def mute_limits() -> MuteLimits:

@@ -73,6 +73,7 @@ def test_the_limits_come_from_variables(monkeypatch: pytest.MonkeyPatch) -> None
         ("LEDGER_REFUSED_SOURCES_MAX", "2.5", "a whole number, 1 or more"),
         ("LEDGER_MUTED_S", "soon", "a number, 1 or more"),
         ("LEDGER_MUTED_S", "inf", "a number, 1 or more"),
+        ("LEDGER_JUDGE_IDLE_S", "a while", "a number, 0 or more"),
     ],
 )
 def test_a_wrong_variable_is_named_when_a_client_connects(

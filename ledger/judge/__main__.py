@@ -15,8 +15,9 @@ import signal
 import sys
 
 from ledger.errors import LedgerError
-from ledger.judge.judge import IDLE_S, Judge
+from ledger.judge.judge import Judge
 from ledger.log.sqlite import SqliteLog
+from ledger.settings import judge_idle_s
 from ledger.wire import reader
 
 STANDBY_S = 2.0
@@ -27,12 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Judge the log that the command line names; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ledger.judge", description=__doc__)
     parser.add_argument("path", help="the log, such as ledger.db")
-    parser.add_argument("--idle-s", type=float, default=_idle_s(), help="silence before it ends")
+    parser.add_argument("--idle-s", type=float, help="silence before it ends")
     parser.add_argument("--standby-s", type=float, default=STANDBY_S, help="wait to be elected")
     asked = parser.parse_args(arguments)
     try:
         with SqliteLog(asked.path, create=False) as log:
-            _judge(log, asked.idle_s, asked.standby_s)
+            idle_s = judge_idle_s() if asked.idle_s is None else asked.idle_s
+            _judge(log, idle_s, asked.standby_s)
     except LedgerError as problem:
         print(f"ledger judge: {problem}", file=sys.stderr, flush=True)
         return 1
@@ -59,13 +61,6 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 1_000_000)
-
-
-def _idle_s() -> float:
-    try:
-        return float(os.environ.get("LEDGER_JUDGE_IDLE_S", IDLE_S))
-    except ValueError:
-        return IDLE_S
 
 
 if __name__ == "__main__":

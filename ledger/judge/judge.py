@@ -29,8 +29,6 @@ STALE_MS = 600
 """A judge whose heartbeat is older has lost its term; it beats every 150 ms."""
 CANDIDATE_S = 0.03
 """How often a candidate looks at the heartbeat."""
-IDLE_S = 30.0
-"""How long a judge stays with nobody there and nothing said."""
 FINISH_S = 2.0
 """How long a judge told to end goes on with what is recorded already; the next one has the rest."""
 SAY_AGAIN_S = 10.0

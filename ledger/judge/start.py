@@ -25,7 +25,7 @@ from ledger.judge.process import gone
 from ledger.log import JudgeTooOld
 from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_judge import boottime_ms
-from ledger.settings import mute_limits
+from ledger.settings import judge_idle_s, mute_limits
 
 LATE_MS = 350
 """A heartbeat this old is late; at `judge.STALE_MS` its judge is deposed."""
@@ -56,6 +56,7 @@ def ensure(log: SqliteLog | str | Path) -> bool:
     and does no more, BadVariable where the judge would not begin, and what opening a log raises.
     """
     mute_limits()
+    judge_idle_s()
     if isinstance(log, SqliteLog):
         return _ensure(log)
     with SqliteLog(log) as opened:
