@@ -109,10 +109,6 @@ class Committer:
             return due
         raise ArchiveFailed(self.table.location, f"others were quicker {RACES_MAX} times in a row")
 
-    def forget(self, where: Where) -> None:
-        """Nothing more comes of it for now."""
-        self._after.pop(where, None)
-
     def _write(self, segment: Segment) -> Written:
         before, (generation, last) = self._before(segment)
         rule = Published(generation, last)

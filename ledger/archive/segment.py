@@ -34,7 +34,7 @@ class Segment:
 
     __slots__ = (
         "append_ms", "bytes", "first", "headers", "hole", "keys", "log", "next", "partition",
-        "positions", "since_s", "values",
+        "positions", "values",
     )  # fmt: skip
 
     def __init__(self, log: LogName, partition: int, first: int, hole: Hole | None = None) -> None:
@@ -42,8 +42,6 @@ class Segment:
         self.first, self.hole = first, hole
         self.next = first if hole is None else hole.next
         self.bytes = 0
-        self.since_s = 0.0
-        """When the first record came, by the clock of whoever fills it."""
         self.positions: list[int] = []
         self.append_ms: list[int] = []
         self.keys: list[bytes | None] = []

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from ledger import wire
 from ledger.client.run_id import new_run_id
+from ledger.closing import Closing
 from ledger.core.events import AgentStarted, Event, OrderReceipted
 from ledger.core.verdicts import Verdict
 from ledger.demo import fleet
@@ -55,7 +55,7 @@ class Seen:
     processes: int = 0
 
 
-class Stage:
+class Stage(Closing):
     """A log, its judge, and the fleet; leaving it ends every process it started.
 
     The log is in `folder`, or in topics of its own on the brokers of the log `kafka`.
@@ -74,15 +74,8 @@ class Stage:
         self._fleet: subprocess.Popen[bytes] | None = None
         self._alive = -1
 
-    def __enter__(self) -> Stage:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End every process that was started, and put the log away."""
         if self._fleet is not None and not self._gone(0.0):
             os.killpg(self._fleet.pid, signal.SIGKILL)
         for started in (self._judge, self._fleet):
