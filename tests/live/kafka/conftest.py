@@ -12,16 +12,22 @@ from tests.live.kafka.broker import Broker, running
 from tests.live.kafka.doors import Doors
 
 PARTITIONS = 4
-LONG = {"test_broker_away", "test_brokers", "test_chaos", "test_kill_worst", "test_upgrade"}
-"""Files that take minutes: they run beside all the others, with a broker of their own."""
+GROUPS = {
+    "long": {"test_broker_away", "test_brokers", "test_chaos", "test_kill_worst", "test_upgrade"},
+    "archive": {
+        "test_archivist", "test_archivist_asked", "test_archivist_chaos", "test_archivist_holes",
+        "test_archivist_s3", "test_from_archive", "test_loss", "test_trimming",
+    },
+}  # fmt: skip
+"""Files that run beside all the others, with a broker of their own, as they take minutes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs the short ones, one the long ones: each has one broker for all of them."""
+    """Each group is run by one worker, which has one broker for all of it."""
     for item in items:
         if "live/kafka" in item.path.as_posix():
-            group = "kafka-long" if item.path.stem in LONG else "kafka"
-            item.add_marker(pytest.mark.xdist_group(group))
+            group = next((name for name, stems in GROUPS.items() if item.path.stem in stems), "")
+            item.add_marker(pytest.mark.xdist_group(f"kafka-{group}"))
             item.add_marker(pytest.mark.live)
 
 
