@@ -1,5 +1,6 @@
 """The log on Kafka without a broker: what is said then, what is loaded, whose verdict counts."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ pytest.importorskip("aiokafka", reason="install coordination-ledger[kafka]")
 
 import ledger
 from ledger.core.verdicts import Verdict
-from ledger.log import LogUnreachable
+from ledger.log import LogUnreachable, kafka_place
 from ledger.log.kafka_bell import LocalBell
+from ledger.log.kafka_feed import VerdictFeed
 from ledger.log.kafka_loop import loop_thread
 from ledger.log.kafka_place import BadPlace
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, Published, announcement
@@ -155,3 +157,19 @@ def take(rule: Published, one: Said) -> Verdict | None:
         return rule.take(ANNOUNCED, announcement(generation, version=1))
     verdict = Verdict(offset=offset, run=name, generation=generation)
     return rule.take(name.encode(), encode_verdict(verdict))
+
+
+def test_who_waits_for_a_partition_that_nobody_needs_goes_on() -> None:
+    """Brokers are away, and the run ends: what it said waits for them, and for nothing else."""
+    place = kafka_place.place("kafka://127.0.0.1:1/x")
+
+    async def story() -> None:
+        feed = VerdictFeed(place, 4, set(), lambda *said: None, lambda: False)
+        feed.want(0)
+        waiting = asyncio.create_task(feed.ready(0))
+        done, _ = await asyncio.wait({waiting}, timeout=0.01)
+        assert not done
+        feed.tidy()
+        await asyncio.wait_for(waiting, 60)
+
+    asyncio.run(story())

@@ -94,13 +94,12 @@ class VerdictFeed:
         needed = {partition_of(key, self._partitions) for key in tuple(self._keys)}
         if gone := self._parts.keys() - needed:
             for partition in gone:
-                del self._parts[partition]
+                self._parts.pop(partition).ready.set()  # Whoever waits for it looks again.
             self._changed.set()
 
     async def ready(self, partition: int) -> None:
         """Return once what is said in the partition from now on is heard, or it is not wanted."""
-        part = self._parts.get(partition)
-        if part is not None:
+        while (part := self._parts.get(partition)) is not None and not part.ready.is_set():
             await part.ready.wait()
 
     def reading(self) -> list[int]:
@@ -147,9 +146,15 @@ class VerdictFeed:
                 continue
             begin, end = ends[number]
             said = heard.get(number, Heard())
-            part.next = max(begin, min(said.pos, end))
-            part.hear_from = end if part.hear_from < 0 else min(part.hear_from, end)
-            part.rule = Published(said.generation)
+            if part.hear_from < 0:
+                part.next = max(begin, min(said.pos, end))
+                part.hear_from = end
+                part.rule = Published(said.generation)
+                continue
+            # It was read before: on from there, or from where there is something again.
+            part.next = max(begin, min(part.hear_from, end))
+            if said.pos <= part.next:  # Else what announces it is still to be read.
+                part.rule.announced(said.generation)
 
     async def _assign(self) -> None:
         if self._consumer is None:
@@ -244,7 +249,7 @@ class ControlFeed:
                 consumer.seek(self._where, self.next)
                 while True:
                     await self._read(consumer)
-            except (KafkaError, OSError, TimeoutError):
+            except Exception:  # Whatever it is: kills are heard here.
                 await asyncio.sleep(AGAIN_S)
             finally:
                 await quietly(consumer.stop())
