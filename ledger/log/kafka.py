@@ -25,6 +25,7 @@ import weakref
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -95,6 +96,7 @@ class KafkaLog(Closing):
         self._session = None
         self._beginning = threading.Lock()
         self._appending = threading.Lock()
+        self._following = threading.Lock()
         self._under_way = []
         self._said: deque[VerdictRow] = deque()
         self._heard = 0
@@ -153,7 +155,8 @@ class KafkaLog(Closing):
         segments, self._under_way = self._under_way, []
         there = sum(len(segment.rows) for segment in segments)
         same = there <= len(batch) and bool(segments) and segments[0].rows[0][1] is batch[0][1]
-        return segments if same else []
+        # What failed, and what waits behind it, is sent anew.
+        return list(takewhile(_goes_on, segments)) if same else []
 
     def append_order(self, run: str, value: bytes) -> int:
         """Put an order into its run's partition and into the control topic; its offset in the
@@ -220,8 +223,9 @@ class KafkaLog(Closing):
     def follow(self, run: str) -> None:
         """From now on hear what is said of this run: its partition is read."""
         key = run.encode()
-        new = key not in self._keys
-        self._keys[key] = time.monotonic()
+        with self._following:
+            new = key not in self._keys
+            self._keys[key] = time.monotonic()
         if new:
             verdicts = self._running().verdicts
             partition = partition_of(key, self.partitions)
@@ -229,12 +233,13 @@ class KafkaLog(Closing):
 
     def still_follow(self, runs: Iterable[str]) -> None:
         """Only these need be heard. Others are forgotten after a while, and their partitions."""
-        now_s = time.monotonic()
         for run in runs:
-            self._keys[run.encode()] = now_s
-        old = [key for key, at_s in tuple(self._keys.items()) if now_s - at_s > KEEP_S]
-        for key in old:
-            del self._keys[key]
+            self.follow(run)
+        now_s = time.monotonic()
+        with self._following:
+            old = [key for key, at_s in self._keys.items() if now_s - at_s > KEEP_S]
+            for key in old:
+                del self._keys[key]
         if old:
             loop_thread().loop.call_soon_threadsafe(self._running().verdicts.tidy)
 
@@ -305,7 +310,7 @@ class KafkaLog(Closing):
             if self._closed:
                 raise _closed(self.path)
             if self._session is None:
-                self._session = loop_thread().call(self._begun(), ASK_S)
+                self._session = self._ask(self._begun(), ASK_S)
             return self._session
 
     async def _begun(self) -> Session:
@@ -356,6 +361,13 @@ class KafkaLog(Closing):
             self.path, f"the brokers do not answer{why:.300}",
             "see that they are up, and that address, user and rights are right",
         )  # fmt: skip
+
+
+def _goes_on(segment: _Segment) -> bool:
+    """Whether it is on its way, or there."""
+    return not segment.offsets.done() or (
+        not segment.offsets.cancelled() and segment.offsets.exception() is None
+    )
 
 
 def _closed(path: str) -> LogClosed:

@@ -58,7 +58,8 @@ class Session:
         for place, (run, value) in enumerate(rows):
             key = run.encode()
             if len(value) > VALUE_BYTES_MAX:
-                await self.refuse(run, f"{len(value)} bytes are too many for an event", value)
+                reason = f"{len(value)} bytes are too many for an event"
+                await self.refuse(run, reason, value, patient=True)
                 continue
             letters, places = parts.setdefault(partition_of(key, self.partitions), ([], []))
             letters.append(Letter(key, value))
@@ -98,11 +99,12 @@ class Session:
         kept = Letter(digest.encode(), text.encode())
         await self.sender.send(self._place.topic("policies"), 0, [kept])
 
-    async def refuse(self, source: str, reason: str, value: bytes) -> int:
+    async def refuse(self, source: str, reason: str, value: bytes, *, patient: bool = False) -> int:
         """Write bytes that are no event to the refused topic; their offset there."""
         headers = (("reason", reason.encode()), ("source", source.encode()))
         letter = Letter(source.encode(), value[:REFUSED_BYTES_MAX], headers)
-        (offset,) = await self.sender.send(self._place.topic("refused"), 0, [letter])
+        topic = self._place.topic("refused")
+        (offset,) = await self.sender.send(topic, 0, [letter], patient=patient)
         return offset
 
     async def heard(self, partition: int) -> Heard:

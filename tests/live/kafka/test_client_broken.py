@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from ledger.core import events as e
 from ledger.core.events import Event
 from ledger.core.verdicts import UNITS, Grant, Verdict
 from ledger.log import LogUnreachable
-from ledger.log.kafka import KafkaLog
+from ledger.log.kafka import KafkaLog, _Segment
 from ledger.log.kafka_checkpoints import Checkpoints
 from ledger.log.kafka_keys import partition_of
 from ledger.log.kafka_loop import loop_thread
@@ -184,6 +185,16 @@ def test_who_asks_again_waits_for_the_same_records(mortal: Broker) -> None:
         assert [row.value for row in log.read_run("r", ALL)] == [value for _, value in rows]
 
 
+def test_what_failed_is_sent_anew(place: Place) -> None:
+    with KafkaLog(url_of(place)) as log:
+        rows = [("r", b"0"), ("r", b"1")]
+        failed: Future[list[int]] = Future()
+        failed.set_exception(RuntimeError("a bug"))
+        log._under_way = [_Segment(rows[:1], failed)]
+
+        assert log.append(rows) == [0, 1]
+
+
 # --- whose word counts ---
 
 
@@ -263,6 +274,7 @@ def test_who_finds_nothing_where_it_was_hears_what_it_missed(place: Place) -> No
         where = TopicPartition(place.topic("verdicts"), part)
         loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.pause(where))
         asyncio.run(say(place, part, [(b"r", said)]))
+        asyncio.run(note(place, part, Heard(1, 0)))
         loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.seek(where, 1_000))
         loop_thread().loop.call_soon_threadsafe(lambda: feed._consumer.resume(where))
         wait_for(lambda: log.verdicts(0, ALL), 60, what="the verdict")
