@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import ledger
+from ledger.client.verdicts import Asked
+from ledger.client.waiter import Waiter
 from ledger.core import events as e
 from ledger.core import policy
 from ledger.core.state import ENDED
+from ledger.core.verdicts import Grant, Verdict
 from tests.clients import connected, judged, limits, of_type, refusals, state_of, told
 from tests.waiting import wait_for
 
@@ -306,3 +309,45 @@ def test_a_killed_run_is_over_for_the_judge(led: ledger.Ledger) -> None:
 
     assert state.status == ENDED
     assert state.live == 0 or all(a.status == ENDED for a in state.agents.values())
+
+
+def test_threads_that_join_a_run_at_once_are_in_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order reaches both."""
+    with connected(tmp_path) as led, led.run("r") as run, connected(tmp_path) as other:
+        follow, both = other.log.follow, threading.Barrier(2)
+
+        def together(id: str) -> None:
+            follow(id)
+            both.wait(60)
+
+        monkeypatch.setattr(other.log, "follow", together)
+        joined: list[ledger.Agent] = []
+        threads = [
+            threading.Thread(target=lambda: joined.append(other.join(run.identity))) for _ in "ab"
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        led.kill(run.id)
+
+        for agent in joined:
+            with pytest.raises(ledger.Killed):
+                agent.check()
+
+
+def test_a_lease_for_a_request_that_was_killed_goes_back(tmp_path: Path) -> None:
+    """The kill is heard first, the answer right behind it, and nobody is left to take it."""
+    with connected(tmp_path, judge="none") as led, led.run("r") as run:
+        verdicts, back = led._engine.verdicts, list[Verdict]()
+        verdicts._on_unclaimed = back.append
+        waiter = Waiter()
+        Asked(verdicts, run.id, waiter.settle)(7, "")
+        assert waiter.settle(ledger.Killed(run.id, "lead"))
+        lease = Grant("l", "lead", led.source, (0, 1, 0, 0, 0), 1_000)
+        late = Verdict(9, run.id, source=led.source, seq=7, lease=lease)
+        verdicts._hear(late)
+
+        assert back == [late]

@@ -287,3 +287,28 @@ def test_what_an_event_claims_is_kept(tmp_path: Path) -> None:
         led.flush()
 
         assert [(event.at_ms, event.grade) for event in heard(led.log)] == [(5, "observed")]
+
+
+def test_an_event_of_no_known_kind_is_kept_as_unreadable_and_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    class Own(e.OutcomeReported):
+        """A kind that somebody made himself."""
+
+    with connected(tmp_path) as led:
+        led.record(Own(run="r", note="0"))
+        led.record(said("r", 1))
+        led.flush()
+        (refused,) = led.log.refused(0, 10)
+
+        assert notes(led) == [1]
+        assert "Own" in refused.reason
+        is_in_order(led.log)
+
+
+def test_a_request_that_cannot_be_made_is_denied_with_the_reason(tmp_path: Path) -> None:
+    """And at once: nobody will ever answer it."""
+    with connected(tmp_path) as led, led.run("r") as run:
+        stranger = led.join(ledger.Identity(run.id, "x" * 200))
+        with pytest.raises(ledger.Denied, match="at most 128 characters"):
+            stranger.tool_call("t").__enter__()

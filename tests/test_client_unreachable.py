@@ -194,3 +194,15 @@ def spawned(run: ledger.Run, role: str) -> bool:
             return True
     except ledger.Denied:
         return False
+
+
+def test_answers_that_come_late_say_that_somebody_is_there(tmp_path: Path) -> None:
+    """Else whoever was away once would never be waited for again, however slow it is."""
+    pinned = limits(unreachable_wait_ms=50)
+    with connected(tmp_path, pinned, judge="none") as led, led.run("r") as run:
+        with pytest.raises(ledger.Denied, match="no judge answers"):
+            run.tool_call("t").__enter__()
+        assert led._engine.away
+        judge = JudgeThread(tmp_path / "ledger.db")
+        wait_for(lambda: not led._engine.away, what="an answer")
+        judge.end()

@@ -234,7 +234,7 @@ def _begin(
     while not begun:
         try:
             yield from held(engine, agent)
-        except (Killed, Denied):
+        except BaseException:  # Also a task that is cancelled in a pause.
             unclaimed(engine, answer.verdict)
             raise
         with agent.lock:  # As in `take`: nothing begins behind an order's receipt.

@@ -59,7 +59,7 @@ class Engine:
             wait_s=max(1.0, policy.unreachable.wait_ms / 1000),
         )  # fmt: skip
         self.verdicts = Verdicts(
-            log, self.runs, self.source, on_order=self._rule_order,
+            log, self.runs, self.source, on_answer=self.reached, on_order=self._rule_order,
             on_unclaimed=lambda verdict: admission.unclaimed(self, verdict), on_recall=self._recall,
         )  # fmt: skip
         self.orders = Orders(log, self.runs, self.queue)
@@ -78,6 +78,7 @@ class Engine:
         self._registered = self._judge_wanted = False
         self._away_since_s = 0.0
         self._begin_lock = threading.Lock()
+        self._runs_lock = threading.Lock()
 
     # --- life ---
 
@@ -114,8 +115,7 @@ class Engine:
         self.listener.forget()
         self.pledges = Pledges()
         for run in self.runs.values():
-            for agent in run.agents.values():
-                agent.start_over()
+            run.start_over()
         self._fresh()
         self.orders.start_over()
 
@@ -193,14 +193,19 @@ class Engine:
 
     def run(self, id: str, policy: Policy, *, owned: bool) -> LocalRun:
         """The run, made known here, under the orders that were given on it before."""
-        found = self.runs.get(id)
-        if found is None:
-            self.log.follow(id)
-            found = self.runs[id] = LocalRun(id, policy, owned=owned)
-            self._forget_ended()
-            if not owned:
-                self.orders.look_back(found)
-        return found
+        self.log.follow(id)
+        with self._runs_lock:  # Two of one run would each miss the other's orders.
+            found = self.runs.get(id)
+            if found is None:
+                found = self.runs[id] = LocalRun(id, policy, owned=owned)
+                self._forget_ended()
+                try:
+                    if not owned:
+                        self.orders.look_back(found)
+                except BaseException:
+                    del self.runs[id]
+                    raise
+            return found
 
     def child_name(self, run: LocalRun, role: str) -> str:
         """A name for a child that nobody named: its role and a number, short where this process
@@ -217,7 +222,8 @@ class Engine:
 
     def _forget_ended(self) -> None:
         if len(self.runs) > RUNS_ENDED_MAX:
-            for id in [id for id, run in self.runs.items() if run.ended][:-RUNS_ENDED_MAX]:
+            over = [run.id for run in tuple(self.runs.values()) if run.over]
+            for id in over[:-RUNS_ENDED_MAX]:
                 del self.runs[id]
 
     # --- the listening thread ---
@@ -232,7 +238,7 @@ class Engine:
     def _chores(self) -> None:
         if not self._registered:
             self._register()
-        self.log.still_follow([run.id for run in tuple(self.runs.values()) if not run.ended])
+        self.log.still_follow([run.id for run in tuple(self.runs.values()) if not run.over])
         for run in tuple(self.runs.values()):
             for agent in tuple(run.agents.values()):
                 leases.give_back(agent, self.queue, idle_ns=leases.IDLE_NS)

@@ -194,8 +194,8 @@ class LeaseRequest:
         self.waiters: list[Waiter] = []
         self.asked: Asked | None = None
 
-    def settle(self, verdict: Verdict) -> None:
-        """The judge answered: hold what it gave, and let those who wait look again."""
+    def settle(self, verdict: Verdict) -> bool:
+        """The judge answered: hold what it gave, and let those who wait look again. True."""
         agent = self.agent
         grant = verdict.lease
         if grant is not None:
@@ -203,6 +203,7 @@ class LeaseRequest:
             if agent.bits & KILL:
                 give_back(agent, self.queue)
         self.done(short=grant is None or verdict.decision == "transform")
+        return True
 
     def join(self, waiter: Waiter) -> None:
         """Settle `waiter` when this is answered, or now if it was."""

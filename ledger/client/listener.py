@@ -11,7 +11,7 @@ from ledger.errors import LedgerError
 from ledger.log.haste import in_haste
 
 if TYPE_CHECKING:
-    from ledger.log.needed import ClientLog
+    from ledger.log.needed import ClientBell, ClientLog
 
 WAIT_S = 0.1
 """How long it sleeps while somebody waits for an answer: a lost ring costs no more."""
@@ -34,7 +34,7 @@ class Listener:
         self._log, self._hear, self._chores, self._waiting = log, hear, chores, waiting
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self.problem: LedgerError | None = None
+        self.problem: Exception | None = None
 
     @property
     def running(self) -> bool:
@@ -65,24 +65,27 @@ class Listener:
 
     def _run(self, source: str, stop: threading.Event) -> None:
         self._source = source
-        try:
-            bell = self._log.bell("client", source)
-        except LedgerError as problem:
-            self.problem = problem
-            return
-        with bell:
-            due_s = time.monotonic() + CHORES_S
-            while not stop.is_set():
-                bell.wait(WAIT_S if self._waiting() else REST_S)
-                if stop.is_set():
-                    return
-                try:
-                    with in_haste():
-                        self._hear()
-                    if time.monotonic() >= due_s:
-                        due_s = time.monotonic() + CHORES_S
-                        self._chores()
-                    self.problem = None
-                except LedgerError as problem:
-                    self.problem = problem
-                    stop.wait(WAIT_S)
+        while not stop.is_set():
+            try:
+                with self._log.bell("client", source) as bell:
+                    self._listen(bell, stop)
+            except Exception as problem:  # Whatever it is: who does not hear is not killed.
+                self.problem = problem
+                stop.wait(REST_S)
+
+    def _listen(self, bell: ClientBell, stop: threading.Event) -> None:
+        due_s = time.monotonic() + CHORES_S
+        while not stop.is_set():
+            bell.wait(WAIT_S if self._waiting() else REST_S)
+            if stop.is_set():
+                return
+            try:
+                with in_haste():
+                    self._hear()
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + CHORES_S
+                    self._chores()
+                self.problem = None
+            except LedgerError as problem:
+                self.problem = problem
+                stop.wait(WAIT_S)

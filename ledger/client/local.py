@@ -62,12 +62,13 @@ class LocalRun:
     """One run, as this process knows it, with the policy it is judged by."""
 
     __slots__ = (
-        "agents", "capture", "ended", "ends", "id", "latch", "latched", "names",
+        "agents", "capture", "ended", "ends", "id", "latch", "latched", "lock", "names",
         "orders", "owned", "policy", "refusal",
     )  # fmt: skip
 
     def __init__(self, id: str, policy: Policy, *, owned: bool) -> None:
         self.id, self.policy, self.owned = id, policy, owned
+        self.lock = threading.Lock()
         client = policy.client
         self.capture = client.capture_bytes_max if client.capture == "payloads" else 0
         self.agents: dict[str, LocalAgent] = {}
@@ -79,13 +80,24 @@ class LocalRun:
         self.names: dict[str, int] = {}
         self.ends: deque[tuple[int, str, int, int]] = deque(maxlen=ENDS_MAX)
 
+    @property
+    def over(self) -> bool:
+        """Whether nobody here acts in it: it has ended, or all who joined it have left."""
+        return self.ended or not (self.owned or self.agents)
+
+    def start_over(self) -> None:
+        """In a forked child: its agents hold nothing, what was ordered holds on."""
+        self.lock = threading.Lock()
+        for agent in self.agents.values():
+            agent.start_over()
+
     def agent(self, id: str, path: tuple[str, ...]) -> LocalAgent:
         """The agent, made known here, under the orders that hold it already."""
         found = self.agents.get(id)
         if found is None:
-            found = LocalAgent(self, id, path)
-            found = self.agents.setdefault(id, found)
-            self._hold(found)  # After it is known, so that no order falls between.
+            with self.lock:  # Else an order that comes in between could be written over.
+                found = self.agents.setdefault(id, LocalAgent(self, id, path))
+                self._hold(found)
         return found
 
     def forget(self, agent: LocalAgent) -> None:
@@ -95,8 +107,13 @@ class LocalRun:
 
     def order(self, id: str, action: str, scope: str, agent: str, reason: str) -> bool:
         """Lay an order on the run; False when it was laid before."""
-        if id in self.orders:
-            return False
+        with self.lock:
+            if id in self.orders:
+                return False
+            self._order(id, action, scope, agent, reason)
+        return True
+
+    def _order(self, id: str, action: str, scope: str, agent: str, reason: str) -> None:
         bit = BITS[action]
         keep = KILL if action == "resume" else KILL | DRAIN | PAUSE
         if scope == "run":
@@ -118,7 +135,6 @@ class LocalRun:
             self._hold(local)
             if local.bits & ~before:
                 local.order, local.reason = id, reason
-        return True
 
     def in_scope(self, scope: str, agent: str) -> list[LocalAgent]:
         """The agents here that an order of this scope covers."""

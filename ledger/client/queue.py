@@ -15,16 +15,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
 
 from ledger import wire
 from ledger.client.answers import Closed, NotDurable, QueueFull
 from ledger.core.events import Event, RunEnded
-from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.log.needed import ClientLog
@@ -45,8 +40,9 @@ RUNS_ENDED_MAX = 10_000
 """Ended runs whose numbering is remembered, for what is still said of them."""
 
 Build = Callable[..., Event]
-Numbered = Callable[[int], object]
-"""Called by the sender's thread with the number of its event, before that is in the log."""
+Numbered = Callable[[int, str], object]
+"""Called by the sender's thread with the number of its event, before that is in the log; or with
+0, and why the event could not be made."""
 
 
 class Queue:
@@ -75,7 +71,7 @@ class Queue:
         self._ended: deque[str] = deque()
         self.dropped = 0
         self.unreadable = 0
-        self.problem: LedgerError | None = None
+        self.problem: Exception | None = None
         self._pumping = threading.Lock()
         self._gate = threading.Lock()  # Held by whoever sleeps behind it; let go to wake him.
         self._gate.acquire()
@@ -165,9 +161,13 @@ class Queue:
     def settle(self) -> None:
         """See that all put down is in the log, before another process acts on it: it must not be
         heard before the agent it acts for. Not while the log fails, and a second at most."""
-        if len(self) and self.problem is None and not self._closed:
-            with suppress(NotDurable):
-                self.flush(SETTLE_S)
+        if not len(self) or self.problem is not None or self._closed:
+            return
+        done = threading.Event()
+        self._urgent = True
+        self._entries.append(("", 0, done, None, ()))
+        self._rouse()
+        done.wait(SETTLE_S)  # The thread writes: how long a write takes, nobody knows.
 
     def close(self, timeout_s: float) -> None:
         """Flush and end the thread. Raises NotDurable, and then goes on being usable."""
@@ -183,21 +183,23 @@ class Queue:
 
     def pump(self, wait_s: float = 0.0) -> bool:
         """Send what is there, unless another thread does it right now; False if the log fails."""
-        if not self._pumping.acquire(timeout=wait_s):
+        pumping = self._pumping  # A fork in a signal handler changes it under our feet.
+        if not pumping.acquire(timeout=wait_s):
             return True
         try:
             if self.problem is not None and time.monotonic() < self._retry_s:
                 self._encode(BATCH_EVENTS_MAX)  # Bytes weigh less than what they stand for.
                 return False
             self._urgent = False
-            todo = len(self._entries)
-            while todo > 0 or self._encoded:
+            entries = self._entries
+            todo = len(entries)
+            while (todo > 0 or self._encoded) and entries is self._entries:
                 todo -= self._encode(todo)
                 if not self._append():
                     return False
             return True
         finally:
-            self._pumping.release()
+            pumping.release()
 
     def _encode(self, most: int) -> int:
         """Make events of up to a batch of entries; how many were taken."""
@@ -227,13 +229,17 @@ class Queue:
         try:
             event = build(run, *args)
             body = wire.encode(event)
-        except (ValidationError, PydanticSerializationError, TypeError, ValueError) as problem:
-            self._refuse(f"{getattr(build, '__name__', build)}: {problem}")
+        except Exception as problem:  # Whatever a value of the caller's raises.
+            why = str(problem) or type(problem).__name__
+            reason = f"{getattr(build, '__name__', build)}: {why}"
+            self._refuse(reason)
+            if numbered is not None:
+                numbered(0, reason)
             return b""
         seq = self._seqs.get(run, 0) + 1
         self._seqs[run] = seq
         if numbered is not None:
-            numbered(seq)
+            numbered(seq, "")
         if type(event) is RunEnded:
             self._forget(run)
         tail = b"%s%d" % (self._tail, seq)
@@ -247,7 +253,8 @@ class Queue:
         """Append a batch; False, and everything kept, where the log fails."""
         batch: list[tuple[str, bytes]] = []
         count = size = 0
-        for run, value, _ in self._encoded:
+        encoded = self._encoded
+        for run, value, _ in encoded:
             if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_EVENTS_MAX:
                 break
             count += 1
@@ -258,11 +265,11 @@ class Queue:
         try:
             if batch:
                 self._log.append(batch)
-        except LedgerError as problem:
+        except Exception as problem:  # One that is no LedgerError is a bug, and loses nothing.
             self._failed(problem)
             return False
         for _ in range(count):
-            _, _, flushed = self._encoded.popleft()
+            _, _, flushed = encoded.popleft()
             if flushed is not None:
                 flushed.set()
         least_s, most_s = LINGER_S
@@ -270,7 +277,7 @@ class Queue:
         self.problem = None
         return True
 
-    def _failed(self, problem: LedgerError) -> None:
+    def _failed(self, problem: Exception) -> None:
         first_s, most_s = BACKOFF_S
         self._pause_s = first_s if self.problem is None else min(most_s, self._pause_s * 2)
         self._retry_s = time.monotonic() + self._pause_s
@@ -285,7 +292,7 @@ class Queue:
         self.unreadable += 1
         try:
             self._log.refuse(self.source, reason[:2000], b"")
-        except LedgerError as problem:
+        except Exception as problem:
             self._failed(problem)
 
     def _run(self) -> None:

@@ -30,19 +30,23 @@ REFUSED_MAX = 100
 class Asked:
     """A request on its way: `settle` is called once with the verdict, by whoever reads it.
 
-    Called with its number before it is sent.
+    `settle` says whether that was in time. Called with its number before it is sent, or with 0
+    and why it cannot be.
     """
 
     __slots__ = ("_verdicts", "given_up", "run", "seq", "settle")
 
-    def __init__(self, verdicts: Verdicts, run: str, settle: Callable[[Verdict], object]) -> None:
+    def __init__(self, verdicts: Verdicts, run: str, settle: Callable[[Verdict], bool]) -> None:
         self._verdicts, self.run = verdicts, run
         self.settle = settle
         self.seq = 0
         self.given_up = False
 
-    def __call__(self, seq: int) -> None:
-        self._verdicts.expect(seq, self)
+    def __call__(self, seq: int, refused: str) -> None:
+        if seq:
+            self._verdicts.expect(seq, self)
+        else:
+            self.settle(Verdict(-1, self.run, refusal=refused))
 
 
 class Verdicts:
@@ -55,12 +59,14 @@ class Verdicts:
         runs: dict[str, LocalRun],
         source: str,
         *,
+        on_answer: Callable[[], object],
         on_order: Callable[[Verdict, RuleOrder], object],
         on_unclaimed: Callable[[Verdict], object],
         on_recall: Callable[[LocalRun, tuple[str, ...]], object],
     ) -> None:
         self._log, self._runs = log, runs
-        self._on_order, self._on_unclaimed, self._on_recall = on_order, on_unclaimed, on_recall
+        self._on_answer, self._on_order = on_answer, on_order
+        self._on_unclaimed, self._on_recall = on_unclaimed, on_recall
         self.start_over(source)
 
     def start_over(self, source: str) -> None:
@@ -129,18 +135,21 @@ class Verdicts:
             _heed(run, finding)
         if verdict.recalls:
             self._on_recall(run, verdict.recalls)
-        asked = None
-        if verdict.source == self._source:
-            with self._lock:
-                asked = self._waiting.pop((verdict.run, verdict.seq), None)
-        if asked is not None and not asked.given_up:
-            asked.settle(verdict)
-        elif verdict.lease is not None:
+        if verdict.source == self._source and self._settled(verdict):
+            return
+        if verdict.lease is not None:
             self._on_unclaimed(verdict)
         elif verdict.refusal:
             self.refused.append((verdict.run, verdict.about, verdict.refusal))
             if verdict.about == "run_started":
                 run.refusal = verdict.refusal
+
+    def _settled(self, verdict: Verdict) -> bool:
+        """Whether somebody waited for this, and has it now."""
+        self._on_answer()
+        with self._lock:  # `give_up` takes it too: who gave up before gets nothing, and knows.
+            asked = self._waiting.pop((verdict.run, verdict.seq), None)
+            return asked is not None and asked.settle(verdict)
 
 
 def _heed(run: LocalRun, finding: Finding) -> None:

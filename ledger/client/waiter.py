@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,24 +23,26 @@ class Waiter:
     A kill of the agent settles every waiter of it; with `any_order`, each order does.
     """
 
-    __slots__ = ("_wake", "answer", "any_order")
+    __slots__ = ("_open", "_wake", "answer", "any_order")
 
     def __init__(self, *, any_order: bool = False) -> None:
         self.answer: Any = None
+        self._open = [True]
         self.any_order = any_order
         self._wake: Callable[[], object] | None = None
 
-    def settle(self, answer: Any) -> None:
-        """Give the answer and wake who waits."""
-        if self.answer is not None:
-            return
+    def settle(self, answer: Any) -> bool:
+        """Give the answer and wake who waits; False where there is one already."""
+        try:
+            self._open.pop()  # Of two at once, one gets it.
+        except IndexError:
+            return False
         self.answer = answer
         wake = self._wake
         if wake is not None:
-            try:
+            with suppress(RuntimeError):  # The loop of the waiting task is closed.
                 wake()
-            except RuntimeError:
-                return  # Settled twice at once, or the loop of the waiting task is closed.
+        return True
 
     def wait(self, timeout_s: float) -> Any:
         """The answer, or None after `timeout_s`."""
