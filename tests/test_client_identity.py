@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,11 @@ def test_children_of_many_processes_get_different_names(tmp_path: Path) -> None:
 
     assert len(names | {again}) == 3
     assert "a-1" in names
+
+
+def test_an_identity_is_data(tmp_path: Path) -> None:
+    with ledger.connect(tmp_path / "ledger.db", judge="none") as led:
+        who = led.run("r", run="r1", agent="a").identity
+
+        assert asdict(who) == {"run": "r1", "agent": "a", "path": (), "policy": led.policy.digest}
+        assert copy.deepcopy(who) == who

@@ -82,8 +82,8 @@ class Agent(Context):
     def identity(self) -> Identity:
         """Who it is, to be carried to other processes."""
         local = self._local
-        settle = self._engine.queue.settle
-        return Identity(local.run.id, local.id, local.path, local.run.policy.digest, settle)
+        who = Identity(local.run.id, local.id, local.path, local.run.policy.digest)
+        return who.settled_by(self._engine.queue.settle)
 
     # --- acts ---
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.client.answers import NoAgent, shorten
@@ -50,19 +50,22 @@ class BadIdentity(LedgerError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """`agent` of `run`; `path` are its ancestors, the lead first (empty: it is the lead).
 
-    `policy` is the digest of the policy that the run is judged by. `settle` is called before it
-    leaves this process.
+    `policy` is the digest of the policy that the run is judged by.
     """
 
     run: str
     agent: str
     path: tuple[str, ...] = ()
     policy: str = ""
-    settle: Callable[[], object] = field(default=lambda: None, repr=False, compare=False)
+
+    def settled_by(self, settle: Callable[[], object]) -> Identity:
+        """The same; `settle` is called before it leaves this process."""
+        object.__setattr__(self, "_settle", settle)
+        return self
 
     @property
     def depth(self) -> int:
@@ -76,16 +79,19 @@ class Identity:
 
     def to_env(self) -> dict[str, str]:
         """What to add to the environment of a child process."""
-        self.settle()
+        self._settle()
         return {VARIABLE: str(self)}
 
     def to_header(self) -> dict[str, str]:
         """What to add to the headers of a request to another service."""
-        self.settle()
+        self._settle()
         return {HEADER: str(self)}
 
+    def _settle(self) -> None:
+        """Nothing was said here."""
+
     def __reduce__(self) -> tuple[Any, ...]:
-        self.settle()
+        self._settle()
         return Identity, (self.run, self.agent, self.path, self.policy)
 
     @classmethod

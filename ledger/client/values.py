@@ -182,8 +182,8 @@ def canonical(value: Any) -> str:
         return value  # type: ignore[no-any-return]
     try:
         return _canonical(value)
-    except (TypeError, ValueError, RecursionError):
-        pass  # Keys of mixed types, or a value that contains itself.
+    except Exception:
+        pass  # Keys of mixed types, a value that contains itself, a `__repr__` that fails.
     try:
         return repr(value)
     except Exception:  # Somebody's __repr__ fails; equal to nothing, then.
