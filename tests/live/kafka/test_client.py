@@ -164,8 +164,8 @@ def test_a_spawn_past_the_limit_is_denied(judged: str) -> None:
 def test_the_low_level_admits_too(judged: str) -> None:
     """Adapters say in events what they want."""
     with ledger.connect(judged, policy=patient()) as led:
-        led.record(e.RunStarted(run="low-1", agent="lead", policy=led.policy.digest))
         led._record_policy()
+        led.record(e.RunStarted(run="low-1", agent="lead", policy=led.policy.digest))
         asked = e.SpawnRequested(run="low-1", agent="lead", child="c")
 
         assert not led.admit(asked).denied
