@@ -137,6 +137,8 @@ class Ledger(Closing):
         if event.seq or event.source:
             raise BadValue("source", (event.source, event.seq), "record() numbers events itself")
         engine = self._engine
+        if isinstance(event, e.RunStarted) and event.policy == self.policy.digest:
+            self._record_policy()
         run = engine.runs.get(event.run)
         agent = None if run is None else run.agents.get(event.agent)
         if agent is not None and type(event) not in ENDINGS:

@@ -164,7 +164,6 @@ def test_a_spawn_past_the_limit_is_denied(judged: str) -> None:
 def test_the_low_level_admits_too(judged: str) -> None:
     """Adapters say in events what they want."""
     with ledger.connect(judged, policy=patient()) as led:
-        led._record_policy()
         led.record(e.RunStarted(run="low-1", agent="lead", policy=led.policy.digest))
         asked = e.SpawnRequested(run="low-1", agent="lead", child="c")
 
