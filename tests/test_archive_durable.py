@@ -15,8 +15,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 
 from ledger.archive.archivist import META, Archivist
 from ledger.archive.rows import PARTITION_BY, SCHEMA
+from ledger.archive.verify import verify
 from ledger.log.sqlite import SqliteLog
-from tests.archives import fill, many_files
+from tests.archives import contents, fill, many_files
 
 _listening: list[list[str]] = []
 _installed: list[object] = []
@@ -116,3 +117,17 @@ def test_what_is_in_a_checkpoint_is_not_synced_again(log: SqliteLog, where: Path
 
         tail = ["00000000000000000005.checkpoint.parquet", *commits(5, 6), "_last_checkpoint"]
         assert [name for name in names if name in {*commits(*range(5)), *tail}] == tail
+
+
+@pytest.mark.parametrize("torn", [(3,), (4,), (3, 4)])
+def test_of_commits_that_nobody_synced_any_may_be_torn(
+    log: SqliteLog, where: Path, torn: tuple[int, ...]
+) -> None:
+    """The disk keeps no order; what is behind a torn one was not told either, and is done again."""
+    many_files(log, where, 4)
+    for name in commits(*torn):
+        (where / "_delta_log" / name).write_bytes(b"")
+
+    assert Archivist(log, where).drain() == 6 * (5 - torn[0])
+    assert verify(where).ok
+    assert contents(where) == [(row.offset, row.run, row.value) for row in log.read(0, 100)]
