@@ -101,6 +101,7 @@ class Consumer(driver.Consumer):
             return await super()._getmany(ready, timeout)
         except OutOfRange as problem:
             for tp in map(TP._make, problem.args[0]):
+                self._placed.discard(tp)  # It may go on behind what is gone.
                 self.holder.broken(tp, problem)
         except NoPlace:
             self._placed.clear()
