@@ -25,13 +25,14 @@ from ledger.archive.committer import Committer
 from ledger.archive.compact import compact
 from ledger.archive.errors import ArchiveFailed, ArchiveGap, LogRewound
 from ledger.archive.rows import LOGS, LogName
-from ledger.archive.segment import Segment
+from ledger.archive.segment import Segment, is_much
 from ledger.errors import LedgerError
 from ledger.log.kafka_identity import KafkaError, log_id
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import lacking
 from ledger.log.kafka_topics import TopicsWrong
+from ledger.log.kafka_unreadable import Unreadable
 from ledger.topics import Topic
 
 from .archivist_watch import MARKS_MAX, Watch
@@ -43,9 +44,6 @@ T = TypeVar("T")
 
 COMMIT_S = 2.0
 """Commits come so often where there is little; each is a file a partition until compaction."""
-ROWS_MAX = 100_000
-"""So many records are gathered, or so many bytes, before a commit does not wait for its time."""
-BYTES_MAX = 32 * 2**20
 SETTLE_S = 4.0
 """A rebalance waits so long for a last commit; what is not committed by then is read again."""
 STOP_S = 20.0
@@ -153,8 +151,9 @@ class Archivist:
             self.seeks += 1
             self.read_again(tp)
             return
+        self.broken_partitions.pop(tp, None)  # It could not be read, and now is.
         segment.take(chunk.records)
-        if self._full():
+        if is_much(self._held.values()):
             self._due.set()
             self._room.clear()
             await self._room.wait()
@@ -171,6 +170,11 @@ class Archivist:
         if self._held.pop(tp, None) is not None:
             self.watch.wait({tp})
             self._spawn(self._hold({tp}))
+
+    def unreadable(self, tp: TP, problem: Unreadable) -> None:
+        """The partition stands, in our hands, until what comes next can be read or is gone."""
+        if tp in self._held:
+            self._stands(tp, problem)
 
     async def assigned(self, partitions: set[TP]) -> None:
         """Go on with these where the table stands."""
@@ -232,11 +236,9 @@ class Archivist:
             found = await standing(
                 self.place, self._committer, self._in_thread, reader, where, bounds
             )
-        except (ArchiveGap, LogRewound) as problem:
-            said = f"partition {tp.partition} of {tp.topic} is not archived: {problem}"
-            if tp in self._assigned and self.broken_partitions.get(tp) != said:
-                self.broken_partitions[tp] = said
-                self._say(said)
+        except (ArchiveGap, LogRewound, Unreadable) as problem:
+            if tp in self._assigned:
+                self._stands(tp, problem)
             return
         if tp in self._assigned and tp not in self._held:
             self.broken_partitions.pop(tp, None)
@@ -246,6 +248,12 @@ class Archivist:
             self._held[tp] = found.segment
             self.watch.forget({tp})
             self.read_again(tp)
+
+    def _stands(self, tp: TP, problem: Exception) -> None:
+        said = f"partition {tp.partition} of {tp.topic} is not archived: {problem}"
+        if self.broken_partitions.get(tp) != said:
+            self.broken_partitions[tp] = said
+            self._say(said)
 
     def _drop(self, partitions: set[TP]) -> None:
         for tp in partitions & self._held.keys():
@@ -371,13 +379,6 @@ class Archivist:
     def _table(self) -> Any:
         assert self._committer is not None
         return self._committer.table
-
-    def _full(self) -> bool:
-        held = self._held.values()
-        return (
-            sum(len(one.positions) for one in held) >= ROWS_MAX
-            or sum(one.bytes for one in held) >= BYTES_MAX
-        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -25,6 +25,7 @@ from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import OutOfRange
 from ledger.log.kafka_start import lacking
+from ledger.log.kafka_unreadable import Unreadable
 
 from .holder import Chunk, to_stderr
 from .pace import give_way, piece_records
@@ -110,6 +111,7 @@ class Judge:
             self.seeks += 1
             self.read_again(tp)
             return
+        self.broken_partitions.pop(tp.partition, None)  # It could not be read, and now is.
         at_once = piece_records(len(chunk.records))
         for begin in range(0, len(chunk.records), at_once):
             await give_way(first=not begin)
@@ -143,6 +145,12 @@ class Judge:
         partition = self._held.get(tp.partition)
         if partition is not None:
             self._spawn(tp.partition, self._start_over(partition, str(problem)))
+
+    def unreadable(self, tp: TP, problem: Unreadable) -> None:
+        """The partition stands, in our hands, until what comes next can be read or is gone."""
+        if tp.partition in self._held and self.broken_partitions.get(tp.partition) != str(problem):
+            self.broken_partitions[tp.partition] = str(problem)
+            self._say(str(problem))
 
     async def assigned(self, partitions: set[TP]) -> None:
         """Drop what others have now, take over what is new, go on with what stayed."""
@@ -253,7 +261,8 @@ class Judge:
                 raise OutboxFailed(failure)
             now_s = time.monotonic()
             idle = now_s - partition.fed_s > IDLE_S
-            if partition.caught_up and (idle or now_s - ticked_s > TICKS_LATE_S):
+            stands = partition.number in self.broken_partitions  # It would not read its own ticks.
+            if partition.caught_up and not stands and (idle or now_s - ticked_s > TICKS_LATE_S):
                 partition.tick(time.time_ns() // 1_000_000)
                 ticked_s = now_s
             if partition.due():

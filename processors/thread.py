@@ -21,6 +21,7 @@ from faust.types import TP
 from mode.utils.futures import maybe_async
 
 from ledger.log.kafka_identity import KafkaError
+from ledger.log.kafka_unreadable import Unreadable, name_unreadable
 
 from .holder import Chunk
 
@@ -71,11 +72,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
         super().__init__(consumer, loop=loop, thread_loop=loop, Worker=SameLoop, beacon=beacon)
+        self.unreadable: list[Unreadable] = []
 
     async def on_start(self) -> None:
         """Start the consumer."""
         await super().on_start()
-        lighten(self._ensure_consumer()._fetcher)
+        lighten(fetcher := self._ensure_consumer()._fetcher)
+        name_unreadable(fetcher, self.unreadable.append)
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it; wait for it where it is a coroutine function."""

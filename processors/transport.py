@@ -22,6 +22,7 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `_create_worker_consumer` makes aiokafka's consumer; its two private fields set here are read
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
     a hole; `_proc_fetch_request` puts them into `_records`, to be unpacked by `_consumer_record`.
+    A `FetchResult` is emptied by `getall`, which `log/kafka_unreadable.py` does in its place.
     `_coordinator.generation` is -1 when the group has dropped this member, and
     `coordinator_id` is None while no broker answers for the group.
 """
@@ -42,6 +43,8 @@ from .thread import ConsumerThread
 
 LOOK_S = 0.1
 """A partition that is taken over begins to be read within this."""
+REST_S = 5.0
+"""How often it is tried to read what could not be read. The other partitions go on meanwhile."""
 STALLED_S = 1.0
 """A chunk that its holder did not get within this was lost on the way."""
 
@@ -55,6 +58,7 @@ class Consumer(driver.Consumer):
         self._reading = cast(ConsumerThread, self._thread)
         self._placed: set[TP] = set()
         self._moved: dict[TP, tuple[int, float]] = {}
+        self._rests: dict[TP, float] = {}
         self.seeks = 0
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -85,7 +89,7 @@ class Consumer(driver.Consumer):
         ready, moves = set(), {}
         for tp in active_partitions or ():
             wanted = self.holder.wants(tp)
-            if wanted is None:
+            if wanted is None or time.monotonic() < self._rests.get(tp, 0.0):
                 continue
             ready.add(tp)
             if tp not in self._placed or self._stalled(tp, wanted):
@@ -98,7 +102,13 @@ class Consumer(driver.Consumer):
             await self.sleep(timeout)
             return {}
         try:
-            return await super()._getmany(ready, timeout)
+            found = await super()._getmany(ready, timeout)
+            while self._reading.unreadable:
+                problem = self._reading.unreadable.pop()
+                tp = TP(problem.topic, problem.partition)
+                self._rests[tp] = time.monotonic() + REST_S
+                self.holder.unreadable(tp, problem)
+            return found
         except OutOfRange as problem:
             for tp in map(TP._make, problem.args[0]):
                 self._placed.discard(tp)  # It may go on behind what is gone.
@@ -161,6 +171,7 @@ class Consumer(driver.Consumer):
         """Every partition is read anew: the group forgot where we were."""
         self._placed.clear()
         self._moved.clear()
+        self._rests.clear()
         await self.holder.assigned(set(assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 
