@@ -44,6 +44,7 @@ MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be judged now can."""
 FAILING_MAX = 100
 """So many records may make the fold fail before the partition is given up."""
+EACH_TIME = "so it does each time: a bug of the ledger, please report it"
 TOO_MANY = f"so it did {FAILING_MAX} times before: a bug of the ledger, please report it"
 LOST = (NotOwner, OutboxFailed, OutOfRange)
 """Somebody else has the partition, or what was being read of the log was trimmed."""
@@ -106,6 +107,12 @@ class Judge:
         partition = self._held.get(tp.partition)
         if tp.topic != self._topic or partition is None:
             return
+        try:
+            await self._judge(partition, tp, chunk)
+        except Exception as problem:
+            await self._failed(tp.partition, problem)  # Faust would go on without a word.
+
+    async def _judge(self, partition: Partition, tp: TP, chunk: Chunk) -> None:
         if chunk.start > partition.memory.next_offset:
             self.seeks += 1
             self.read_again(tp)
@@ -200,10 +207,7 @@ class Judge:
             except LedgerError as problem:
                 await self._stand_by(number, str(problem))
             except Exception as problem:
-                # A bug of ours. Whoever judges next may not have it: leave the partition.
-                self._say("".join(traceback.format_exception(problem)))
-                await self._drop(self._held.get(number))
-                self.give_up(LedgerError(f"partition {number}: {problem!r}"))
+                await self._failed(number, problem)
                 return
 
     async def _take(self, number: int) -> None:
@@ -280,13 +284,23 @@ class Judge:
         if number in self._assigned:
             self._spawn(number, self._hold(number))
 
+    async def _failed(self, number: int, problem: Exception) -> None:
+        """A bug of ours. Whoever judges next may not have it: leave the partition."""
+        self._say("".join(traceback.format_exception(problem)))
+        try:
+            await self._drop(self._held.get(number))
+        finally:
+            self.give_up(LedgerError(f"partition {number}: {problem!r}"))
+
     async def _fold_failed(self, partition: Partition, failed: FoldFailed) -> None:
         """The state may be half changed: nobody may go on with it."""
         try:
             self._refuse_next_time(partition.number, failed)
         except FoldFailed:
             await self._drop(partition)
-            self.give_up(LedgerError(f"partition {partition.number}: {failed}; {TOO_MANY}"))
+            again = failed.offset in self._failing.get(partition.number, ())
+            why = EACH_TIME if again else TOO_MANY
+            self.give_up(LedgerError(f"partition {partition.number}: {failed}; {why}"))
             return
         await self._start_over(partition, failed.reason)
 
@@ -301,8 +315,8 @@ class Judge:
 
     def _refuse_next_time(self, number: int, failed: FoldFailed) -> None:
         failing = self._failing.setdefault(number, {})
-        if len(failing) >= FAILING_MAX:
-            raise failed
+        if failed.offset in failing or len(failing) >= FAILING_MAX:
+            raise failed  # What failed again cannot be refused: it would be folded for ever.
         failing[failed.offset] = failed.reason
 
     def _spawn(self, number: int, work: Coroutine[Any, Any, None]) -> None:

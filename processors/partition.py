@@ -46,7 +46,10 @@ ROWS_AT_ONCE = 200
 
 
 class FoldFailed(Exception):
-    """The fold raised what it never should, at `offset`; the state may be half changed."""
+    """Folding a record raised what it never should; the state may be half changed.
+
+    Reading it may have, applying what was said of it, or deciding.
+    """
 
     def __init__(self, offset: int, problem: Exception) -> None:
         at = traceback.extract_tb(problem.__traceback__)[-1]
@@ -155,7 +158,10 @@ class Partition:
             self._decided = max(self.marker.decided, self._said.decided)
 
     def fold(self, records: Sequence[Any]) -> int:
-        """Fold what is new of these records, once `ready`; how many. Raises FoldFailed."""
+        """Fold what is new of these records, once `ready`; how many. Raises FoldFailed.
+
+        Whatever else is raised is no single record's doing.
+        """
         memory = self.memory
         begin = memory.next_offset
         new = records
@@ -165,10 +171,14 @@ class Partition:
                 return 0
         settled = begin >= self._decided and not self._failing
         read, judge = self.refusals.event, self._decide if settled else self._judge
-        for record in new:
-            event = read(record)
-            if event is not None:
-                judge(Record(record.offset, record.timestamp, event))
+        record = new[0]
+        try:
+            for record in new:
+                event = read(record)
+                if event is not None:
+                    judge(Record(record.offset, record.timestamp, event))
+        except Exception as problem:
+            raise FoldFailed(record.offset, problem) from problem
         memory.advance(new[-1].offset + 1, new[-1].timestamp)
         if begin < self._decided <= memory.next_offset:
             memory.sort_ended()  # A tombstone may have been ahead of its checkpoint's marker.
@@ -235,10 +245,7 @@ class Partition:
 
     def _decide(self, record: Record) -> None:
         """Judge an event that nobody has judged, and of which nothing is known."""
-        try:
-            verdict = self.memory.judge(record)
-        except Exception as problem:
-            raise FoldFailed(record.offset, problem) from problem
+        verdict = self.memory.judge(record)
         if verdict is not None:
             self._say(verdict)
 

@@ -46,7 +46,7 @@ class Segment:
         self.append_ms: list[int] = []
         self.keys: list[bytes | None] = []
         self.values: list[bytes] = []
-        self.headers: list[Sequence[tuple[str, bytes]]] = []
+        self.headers: list[Sequence[tuple[str, bytes | None]]] = []
 
     @property
     def place(self) -> tuple[LogName, int]:
@@ -100,13 +100,13 @@ class Segment:
         return Batch(self.positions, offsets, self.append_ms, runs, self.values, refusals)
 
 
-def _text(headers: dict[str, bytes], name: str) -> str:
-    return headers.get(name, b"").decode(errors="replace")
+def _text(headers: dict[str, bytes | None], name: str) -> str:
+    return (headers.get(name) or b"").decode(errors="replace")
 
 
-def _number(headers: dict[str, bytes], name: str) -> int | None:
+def _number(headers: dict[str, bytes | None], name: str) -> int | None:
     """A header that is a place; None where it is none: anybody may write there."""
-    text = headers.get(name, b"")
+    text = headers.get(name) or b""
     return int(text) if text.isdigit() and len(text) < DIGITS else None
 
 
