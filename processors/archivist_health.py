@@ -10,7 +10,6 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from .archivist import BEHIND_MS_MAX, Archivist
-from .holder import CUT_OFF
 from .metrics import values
 
 
@@ -38,7 +37,7 @@ class ArchivistHealth:
 
     def problems(self) -> list[str]:
         """Why the worker is not well; nothing: all it was given is archived in time."""
-        found = [CUT_OFF] if self.archivist.cut_off() else []
+        found = [why] if (why := self.archivist.cut_off()) else []
         found += self.archivist.broken_partitions.values()
         behind_ms = self.archivist.behind_ms()
         if behind_ms >= BEHIND_MS_MAX:

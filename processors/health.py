@@ -13,7 +13,6 @@ from typing import Any
 
 from faust.types import TP
 
-from .holder import CUT_OFF
 from .judge import Judge
 from .partition import Partition
 
@@ -71,7 +70,7 @@ class Health:
         judge = self.judge
         if not judge.joined:
             return ["it has not joined the group of judges yet"]
-        found = [CUT_OFF] if judge.cut_off() else []
+        found = [why] if (why := judge.cut_off()) else []
         held = judge.held
         for number in sorted(judge.assigned_partitions):
             if number in judge.broken_partitions:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from faust.types import TP
 
 CUT_OFF = "no broker answers that coordinates its group"
+NO_MEMBER = "it is no member of its group"
 """Why a worker is not well; it waits, as long as that takes."""
 
 

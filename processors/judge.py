@@ -76,7 +76,7 @@ class Judge:
         self.broken_partitions: dict[int, str] = {}
         self.read_again: Callable[[TP], None] = lambda tp: None
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
-        self.cut_off: Callable[[], bool] = lambda: False
+        self.cut_off: Callable[[], str] = str
         self.judged = self.skipped = self.seeks = self.taken_over = self.lost = 0
         self.take_over_s = 0.0
         self.joined = False

@@ -22,7 +22,7 @@ from mode.utils.futures import maybe_async
 
 from ledger.log.kafka_identity import KafkaError
 
-from .holder import Chunk
+from .holder import CUT_OFF, NO_MEMBER, Chunk
 
 FETCH_WAIT_MS = 100
 """How long a broker holds a fetch that finds nothing. One record ends the wait."""
@@ -137,7 +137,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Whether the group has already given our partitions to others."""
         return bool(self._ensure_consumer()._coordinator.generation == NO_GENERATION)
 
-    def cut_off(self) -> bool:
-        """Whether no broker that coordinates our group is known, or none any more."""
+    def cut_off(self) -> str:
+        """Why the group does not hear of us: no broker that coordinates it is known, or none any
+        more, or it has no place for us; empty where it does."""
         coordinator = getattr(self._consumer, "_coordinator", None)
-        return coordinator is None or coordinator.coordinator_id is None
+        if coordinator is None or coordinator.coordinator_id is None:
+            return CUT_OFF
+        return NO_MEMBER if self.dropped() else ""

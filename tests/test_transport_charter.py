@@ -7,6 +7,7 @@ what changed, and not as a lost event in a fleet.
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from mode.threads import ServiceThread
 
 from ledger.log.kafka_place import Place
 from ledger.processors.app import JudgeApp, create_app
+from ledger.processors.base import NEVER_S
+from ledger.processors.holder import CUT_OFF, NO_MEMBER
 from ledger.processors.thread import NO_GENERATION, ConsumerThread, lighten
 from ledger.processors.transport import Consumer
 
@@ -216,6 +219,46 @@ def test_a_group_whose_broker_is_gone_has_no_coordinator() -> None:
     assert "self.coordinator_dead()" in inspect.getsource(GroupCoordinator._send_req)
     assert "self.coordinator_id = None" in inspect.getsource(GroupCoordinator.coordinator_dead)
     assert "self._coordinator = None" in inspect.getsource(AIOKafkaConsumer.__init__)
+
+
+def test_who_is_idle_stays_in_the_group(app: JudgeApp) -> None:
+    """aiokafka takes who fetches nothing for dead, and lets nobody back who still does not."""
+
+    async def made() -> Any:
+        return app.consumer._thread._create_worker_consumer(app.transport)  # type: ignore[attr-defined]
+
+    consumer = asyncio.run(made())
+    consumer._closed = True  # It was never started.
+    rejoin = inspect.getsource(GroupCoordinator.ensure_active_group)
+
+    assert consumer._max_poll_interval_ms == NEVER_S * 1_000
+    assert consumer._rebalance_timeout_ms < 60_000  # Brokers hear this one, and not the other.
+    assert "idle_time >= self._max_poll_interval" in rejoin
+    assert "idle_time < self._max_poll_interval" in inspect.getsource(
+        GroupCoordinator._heartbeat_routine
+    )
+
+
+def test_who_is_no_member_of_the_group_says_so(app: JudgeApp) -> None:
+    """Held partitions and no lag would look well."""
+
+    class Member:
+        coordinator_id: int | None = None
+        generation = NO_GENERATION
+
+    async def told() -> list[str]:
+        thread, member = app.consumer._thread, Member()  # type: ignore[attr-defined]
+        said = [thread.cut_off()]
+        thread._consumer = SimpleNamespace(_coordinator=member)
+        said.append(thread.cut_off())
+        member.coordinator_id = 1
+        said.append(thread.cut_off())
+        app.judge.joined = True
+        assert app.health.problems() == [NO_MEMBER]
+        member.generation = 1
+        return [*said, thread.cut_off()]
+
+    assert asyncio.run(told()) == [CUT_OFF, CUT_OFF, NO_MEMBER, ""]
 
 
 def test_stopping_ends_the_flow_before_the_consumer() -> None:
