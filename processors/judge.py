@@ -21,10 +21,11 @@ from faust.types import TP
 from ledger.errors import LedgerError
 from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
+from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import OutOfRange
-from ledger.log.kafka_start import lacking
+from ledger.log.kafka_start import lacking, unreachable
 
 from .holder import Chunk, to_stderr
 from .pace import give_way, piece_records
@@ -222,10 +223,11 @@ class Judge:
             self._refuse_next_time(number, failed)
             raise OutboxFailed(failed) from failed
         except Exception as problem:
-            refusal = lacking(self._place, problem)
-            if refusal is None:
-                raise
-            raise refusal from None
+            if refusal := lacking(self._place, problem):
+                raise refusal from None
+            if isinstance(problem, KafkaError | OSError) and not isinstance(problem, OutOfRange):
+                raise unreachable(self._place, problem) from None
+            raise
         self.judged += partition.judged
         self._held[number] = partition
         self.broken_partitions.pop(number, None)

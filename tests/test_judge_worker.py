@@ -1,0 +1,52 @@
+"""A judge whose brokers or own code let it down: it waits, or it ends with a sentence."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+pytest.importorskip("faust", reason="install coordination-ledger[kafka] for what runs on Kafka")
+
+from aiokafka.errors import KafkaTimeoutError
+from faust.types import TP
+
+import ledger.processors.judge
+from ledger.errors import LedgerError
+from ledger.log.kafka_place import Place
+from ledger.processors.judge import Judge
+
+PLACE = Place("127.0.0.1:1", partitions=4, replication=1)
+EVENTS = TP(PLACE.topic("events"), 0)
+PATIENCE_S = 30
+
+
+@pytest.mark.parametrize("problem", [KafkaTimeoutError(), OSError(113, "no route"), TimeoutError()])
+def test_brokers_that_go_away_in_a_take_over_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """It is no bug of ours, and all judges would end at once."""
+    said: list[str] = []
+    given_up: list[LedgerError] = []
+
+    async def story() -> None:
+        twice, tries = asyncio.Event(), iter((False, True))
+
+        async def fails(*_: Any, **__: Any) -> None:
+            if next(tries, False):
+                twice.set()
+            raise problem
+
+        monkeypatch.setattr(ledger.processors.judge, "take_over", fails)
+        monkeypatch.setattr(ledger.processors.judge, "MENDED_S", 0)
+        judge = Judge(PLACE, "judges", 4, say=said.append)
+        judge.give_up = given_up.append
+        await judge.assigned({EVENTS})
+        await asyncio.wait_for(twice.wait(), PATIENCE_S)
+        assert judge.broken_partitions.keys() == {0}
+        await judge.stopping()
+
+    asyncio.run(story())
+
+    assert given_up == []
+    assert len(said) == 1
+    assert said[0].startswith("127.0.0.1:1: ")
