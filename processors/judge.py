@@ -124,8 +124,9 @@ class Judge:
             piece = chunk.records[begin : begin + at_once]
             try:
                 await partition.ready(piece)
-            except LedgerError as problem:
-                await self._start_over(partition, str(problem))
+            except (LedgerError, OutboxFailed) as problem:
+                if partition.held:  # Else somebody was faster.
+                    await self._start_over(partition, _why(problem))
                 return
             if partition.parked or not partition.held:
                 return

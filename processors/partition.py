@@ -150,7 +150,7 @@ class Partition:
 
     async def ready(self, records: Sequence[Any]) -> None:
         """Be ready to fold these records next: what others said of them is at hand, and there is
-        room for what is to be said. Raises KafkaUnreachable, ArchiveFailed.
+        room for what is to be said. Raises KafkaUnreachable, ArchiveFailed, OutboxFailed.
         """
         await self.boxes.verdicts.room()
         if self._decided == NOT_KNOWN:

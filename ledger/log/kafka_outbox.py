@@ -115,6 +115,12 @@ class Producers:
             hear(used)
 
 
+def heard(sent: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear that it failed; as a callback this hears it."""
+    if not sent.cancelled():
+        sent.exception()
+
+
 class Outbox:
     """What is to be written to one partition. Belongs to one event loop; `close` ends it."""
 
@@ -131,7 +137,12 @@ class Outbox:
         self._task = asyncio.create_task(self._pump(), name=f"outbox {topic} {partition}")
 
     def put(self, letter: Letter) -> None:
-        """Send the letter after all that were put before. Does not wait."""
+        """Send the letter after all that were put before. Does not wait.
+
+        Where the box has failed it is lost, as what was not acknowledged may be.
+        """
+        if self.failure is not None:
+            return
         self._letters.append(letter)
         self._put += 1
         self._wake.set()
@@ -139,8 +150,10 @@ class Outbox:
             self._room.clear()
 
     async def room(self) -> None:
-        """Wait while too much is on its way."""
+        """Wait while too much is on its way. Raises OutboxFailed."""
         await self._room.wait()
+        if self.failure is not None:
+            raise OutboxFailed(self.failure)
 
     def mark(self) -> asyncio.Future[int]:
         """Resolved once all that was put so far is acknowledged: the offset after the last of it.
@@ -184,7 +197,8 @@ class Outbox:
             count += 1
         batch.close()
         sent = await self._producer.send_batch(batch, self._topic, partition=self._partition)
-        base = (await sent).offset
+        sent.add_done_callback(heard)
+        base = (await asyncio.shield(sent)).offset  # Cancelled, it would not be heard of again.
         before = self._acknowledged
         self._acknowledged += count
         self._position = base + count
