@@ -49,6 +49,7 @@ EACH_TIME = "so it does each time: a bug of the ledger, please report it"
 TOO_MANY = f"so it did {FAILING_MAX} times before: a bug of the ledger, please report it"
 LOST = (NotOwner, OutboxFailed, OutOfRange)
 """Somebody else has the partition, or what was being read of the log was trimmed."""
+Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Judge:
@@ -151,7 +152,7 @@ class Judge:
         """The log does not go on where we are: looked at again, from the checkpoint."""
         partition = self._held.get(tp.partition)
         if partition is not None:
-            self._spawn(tp.partition, self._start_over(partition, str(problem)))
+            self._spawn(tp.partition, self._start_over, partition, str(problem))
 
     async def assigned(self, partitions: set[TP]) -> None:
         """Drop what others have now, take over what is new, go on with what stayed."""
@@ -161,7 +162,7 @@ class Judge:
         gone = [one for number, one in self._held.items() if number not in self._assigned]
         await asyncio.gather(*(self._drop(one) for one in gone))
         for number in self._assigned:
-            self._spawn(number, self._hold(number))
+            self._spawn(number, self._hold, number)
 
     async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
         """Settle and park; drop without a word where others have them already."""
@@ -208,9 +209,6 @@ class Judge:
                 return
             except LedgerError as problem:
                 await self._stand_by(number, str(problem))
-            except Exception as problem:
-                await self._failed(number, problem)
-                return
 
     async def _take(self, number: int) -> None:
         began_s = time.monotonic()
@@ -275,6 +273,8 @@ class Judge:
         except (*LOST, TimeoutError) as problem:
             self._say(f"partition {partition.number} is not settled: {_why(problem)}")
             await self._drop(partition)
+        except Exception as problem:
+            await self._failed(partition.number, problem)
 
     async def _start_over(self, partition: Partition, why: str) -> None:
         """Forget the partition, and take it over as if it came from another."""
@@ -285,15 +285,16 @@ class Judge:
             task.cancel()
         await self._drop(partition)
         if number in self._assigned:
-            self._spawn(number, self._hold(number))
+            self._spawn(number, self._hold, number)
 
     async def _failed(self, number: int, problem: Exception) -> None:
         """A bug of ours. Whoever judges next may not have it: leave the partition."""
         self._say("".join(traceback.format_exception(problem)))
         try:
             await self._drop(self._held.get(number))
-        finally:
-            self.give_up(LedgerError(f"partition {number}: {problem!r}"))
+        except Exception as again:
+            self._say("".join(traceback.format_exception(again)))
+        self.give_up(LedgerError(f"partition {number}: {problem!r}"))
 
     async def _fold_failed(self, partition: Partition, failed: FoldFailed) -> None:
         """The state may be half changed: nobody may go on with it."""
@@ -322,11 +323,19 @@ class Judge:
             raise failed  # What failed again cannot be refused: it would be folded for ever.
         failing[failed.offset] = failed.reason
 
-    def _spawn(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, number: int, work: Work, *given: Any) -> None:
         task = self._tasks.get(number)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        self._tasks[number] = asyncio.create_task(work, name=f"judge of partition {number}")
+        guarded = self._guarded(number, work, *given)
+        self._tasks[number] = asyncio.create_task(guarded, name=f"judge of partition {number}")
+
+    async def _guarded(self, number: int, work: Work, *given: Any) -> None:
+        """Else the task would be gone without a word, the partition parked or nobody's."""
+        try:
+            await work(*given)
+        except Exception as problem:
+            await self._failed(number, problem)
 
     def _cancel(self, numbers: set[int]) -> None:
         for number in numbers:

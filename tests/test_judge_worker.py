@@ -1,6 +1,7 @@
 """A judge whose brokers or own code let it down: it waits, or it ends with a sentence."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,3 +51,36 @@ def test_brokers_that_go_away_in_a_take_over_are_waited_for(
     assert given_up == []
     assert len(said) == 1
     assert said[0].startswith("127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["it is let go", "not even that works"])
+def test_a_bug_that_ends_a_task_ends_the_worker(again: bool) -> None:
+    """The partition would stay parked, and nobody would know."""
+    said: list[str] = []
+
+    class Parked:
+        number, held, parked = 0, True, True
+        refusals = SimpleNamespace(count=2, muted=0)
+
+        async def checkpoint(self) -> None:
+            raise ZeroDivisionError
+
+        async def close(self) -> None:
+            if again:
+                raise LookupError
+
+    async def story() -> LedgerError:
+        given_up: asyncio.Future[LedgerError] = asyncio.get_running_loop().create_future()
+        judge = Judge(PLACE, "judges", 4, say=said.append)
+        judge.give_up = given_up.set_result
+        judge._held[0] = Parked()  # type: ignore[assignment]
+        await judge.assigned({EVENTS})
+        problem = await asyncio.wait_for(given_up, PATIENCE_S)
+        assert judge.refused == 2
+        assert not judge._held
+        await judge.stopping()
+        return problem
+
+    assert str(asyncio.run(story())) == "partition 0: ZeroDivisionError()"
+    assert "Traceback" in said[0]
+    assert len(said) == 1 + again
