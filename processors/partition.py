@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from ledger.core.events import OrderGiven, Record, Ticked
@@ -211,9 +211,7 @@ class Partition:
 
         Who waits may be cancelled; the checkpoint is not, because half of one cannot go on.
         """
-        work = asyncio.create_task(self._checkpoint())
-        work.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(work)
+        await _whole(self._checkpoint())
 
     async def close(self) -> None:
         """Forget all. What was not acknowledged may or may not be in the log."""
@@ -221,8 +219,7 @@ class Partition:
             return
         self.held, failed = False, any(box.failure is not None for box in self.boxes)
         self.boxes.close()
-        await self._checkpoints.close()
-        await self._shared.producers.give_back(self._sender, failed=failed)
+        await let_go(self._checkpoints, self._shared.producers, self._sender, failed=failed)
 
     # --- fold ---
 
@@ -326,3 +323,26 @@ class Partition:
         await self._checkpoints.commit(marker.offset, marker.note())
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)
+
+
+async def let_go(
+    checkpoints: Checkpoints, producers: Producers, sender: Any, *, failed: bool
+) -> None:
+    """Close these, and give `sender` back, if there is one.
+
+    Who waits may be cancelled; it is done all the same, as nobody would come back to it.
+    """
+
+    async def work() -> None:
+        await checkpoints.close()
+        if sender is not None:
+            await producers.give_back(sender, failed=failed)
+
+    await _whole(work())
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it, though who waits for it may be cancelled."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)
