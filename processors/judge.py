@@ -227,6 +227,10 @@ class Judge:
             if isinstance(problem, KafkaError | OSError) and not isinstance(problem, OutOfRange):
                 raise unreachable(self._place, problem) from None
             raise
+        if number not in self._assigned or self._tasks.get(number) is not asyncio.current_task():
+            # Cancelled, which asyncio's `wait_for` forgets where both come at once (Python 3.11).
+            await partition.close()
+            raise asyncio.CancelledError
         self.judged += partition.judged
         self._held[number] = partition
         self.broken_partitions.pop(number, None)
@@ -243,7 +247,8 @@ class Judge:
     async def _revive(self, partition: Partition) -> None:
         """Go on with what was parked, if we are still the owner."""
         try:
-            await asyncio.wait_for(partition.checkpoint(), SETTLE_S)
+            async with asyncio.timeout(SETTLE_S):
+                await partition.checkpoint()
             partition.parked = False
         except (*LOST, TimeoutError):
             await self._drop(partition)

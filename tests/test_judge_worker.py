@@ -1,6 +1,7 @@
 """A judge whose brokers or own code let it down: it waits, or it ends with a sentence."""
 
 import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,3 +85,32 @@ def test_a_bug_that_ends_a_task_ends_the_worker(again: bool) -> None:
     assert str(asyncio.run(story())) == "partition 0: ZeroDivisionError()"
     assert "Traceback" in said[0]
     assert len(said) == 1 + again
+
+
+def test_what_is_asked_back_while_it_is_taken_over_is_not_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others have it by then. `wait_for` may forget that it was cancelled, so a task may go on."""
+
+    async def story() -> None:
+        begun, closed = asyncio.Event(), asyncio.Event()
+
+        class Taken:
+            async def close(self) -> None:
+                closed.set()
+
+        async def forgets(*_: Any, **__: Any) -> Taken:
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return Taken()
+
+        monkeypatch.setattr(ledger.processors.judge, "take_over", forgets)
+        judge = Judge(PLACE, "judges", 4)
+        await judge.assigned({EVENTS})
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
+        await judge.revoked({EVENTS}, lost=False)
+        await asyncio.wait_for(closed.wait(), PATIENCE_S)
+        assert not judge._held
+
+    asyncio.run(story())
