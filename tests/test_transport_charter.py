@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator, OffsetCommitRequest
 from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App
@@ -25,11 +26,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import ServiceThread
 
+from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
 from ledger.processors.app import JudgeApp, create_app
 from ledger.processors.base import NEVER_S
 from ledger.processors.holder import CUT_OFF, NO_MEMBER
-from ledger.processors.thread import NO_GENERATION, ConsumerThread, lighten
+from ledger.processors.thread import NO_GENERATION, ConsumerThread, given_up, lighten
 from ledger.processors.transport import Consumer
 
 EVENTS = TP("ledger-events", 0)
@@ -259,6 +261,56 @@ def test_who_is_no_member_of_the_group_says_so(app: JudgeApp) -> None:
         return [*said, thread.cut_off()]
 
     assert asyncio.run(told()) == [CUT_OFF, CUT_OFF, NO_MEMBER, ""]
+
+
+@pytest.mark.parametrize("ends", ["group", "coordination", "fetching"])
+def test_what_aiokafka_gives_up_ends_the_worker(
+    app: JudgeApp, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would tell whoever asks it for records, as Faust does not; nothing more would come."""
+    said: list[LedgerError] = []
+    monkeypatch.setattr(app, "give_up", said.append)
+
+    async def fails() -> None:
+        raise KafkaError("unexpected")
+
+    async def story() -> None:
+        thread = app.consumer._thread  # type: ignore[attr-defined]
+        fine, failed = asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(fails())
+        await asyncio.wait([failed])
+        member = SimpleNamespace(_pending_exception=None, _coordination_task=fine)
+        fetcher = SimpleNamespace(_fetch_task=fine)
+        one = SimpleNamespace(_closed=False, _coordinator=member, _fetcher=fetcher)
+        thread._consumer = one
+        assert given_up(one) is None
+        if ends == "group":
+            member._pending_exception = GroupAuthorizationFailedError("judges")
+        elif ends == "coordination":
+            member._coordination_task = failed
+        else:
+            fetcher._fetch_task = failed
+        await thread.listen()
+        one._closed = True
+        assert given_up(one) is None
+
+    asyncio.run(story())
+
+    what = "nobody lacks a right to group judges" if ends == "group" else "unexpected"
+    assert len(said) == 1
+    assert what in str(said[0])
+
+
+def test_aiokafka_says_what_it_gives_up_where_it_is_looked_for() -> None:
+    """An error that is kept elsewhere leaves a worker that is in no group, and well."""
+    for name in ("_pending_exception", "_coordination_task"):
+        assert f"self.{name} = " in inspect.getsource(GroupCoordinator.__init__)
+    push = inspect.getsource(GroupCoordinator._push_error_to_user)
+    assert "self._pending_exception = exc" in push
+    assert "self._error_consumed_fut" in push
+    assert "self._fetch_task = create_task(" in inspect.getsource(Fetcher.__init__)
+    stop = inspect.getsource(AIOKafkaConsumer.stop)
+    assert stop.index("self._closed = True") < stop.index("self._coordinator.close()")
+    assert "check_errors" not in inspect.getsource(driver)
 
 
 def test_stopping_ends_the_flow_before_the_consumer() -> None:
