@@ -26,7 +26,7 @@ from ledger.judge.checkpoint import MARKER, Checkpointer
 from ledger.judge.checkpoint import Marker as Cut
 from ledger.judge.memory import Memory
 from ledger.judge.muting import Muting
-from ledger.log.kafka_checkpoints import Checkpoints
+from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_verdicts import Heard
@@ -41,6 +41,8 @@ from .said import NOT_KNOWN, Said
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
 REASON_MAX = 2_048
+UNHEARD_S = 30.0
+"""What was said and is not acknowledged within this makes the partition start over."""
 ROWS_AT_ONCE = 200
 """Of a checkpoint, sent together: a request costs as much as cutting ten."""
 
@@ -128,7 +130,7 @@ class Partition:
         self.number, self.memory, self.marker = number, memory, marker
         self.held, self.parked = True, False
         self.judged = 0
-        self.checkpoint_s = 0.0
+        self.checkpoint_s = self._writing_s = 0.0
         self.refusals = Refusals(
             shared.topic, number, partitions, known=memory.state.runs, put=boxes.refused.put,
             muting=Muting(shared.mutes),
@@ -195,6 +197,11 @@ class Partition:
     def due(self) -> bool:
         """Whether a checkpoint should be written."""
         return self.held and self._checkpointer.due()
+
+    def unheard_s(self) -> float:
+        """For how long something waits to be acknowledged: what was said, or a checkpoint."""
+        writing_s = time.monotonic() - self._writing_s if self._writing_s else 0.0
+        return max(writing_s, *(box.waiting_s for box in self.boxes))
 
     def failure(self) -> BaseException | None:
         """Why nothing more can be said; None while all is well."""
@@ -285,12 +292,14 @@ class Partition:
         async with self._one_at_a_time:
             if self._lost is not None:
                 raise self._lost
-            began_s = time.monotonic()
+            began_s = self._writing_s = time.monotonic()
             try:
                 await self._write_checkpoint()
             except Exception as problem:
                 self._lost = problem
                 raise
+            finally:
+                self._writing_s = 0.0
             self.checkpoint_s = time.monotonic() - began_s
 
     async def _write_checkpoint(self) -> None:
@@ -315,14 +324,23 @@ class Partition:
                 rows.pop(MARKER, None)
                 await self._checkpoints.write(rows)
                 rows.clear()
-        heard = heard or Heard(await said, marker.generation)
+        await _acknowledged([said, *marks])
+        heard = heard or Heard(said.result(), marker.generation)
         marker = marker._replace(pos=heard.pos, heard=heard.generation, decided=decided)
-        for mark in marks:
-            await mark
         await self._checkpoints.write({**rows, MARKER: marker.row()})
         await self._checkpoints.commit(marker.offset, marker.note())
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)
+
+
+async def _acknowledged(marks: Sequence[Awaitable[int]]) -> None:
+    """Return when all that the marks stand for is. Raises OutboxFailed; NotOwner after a while."""
+    try:
+        async with asyncio.timeout(UNHEARD_S):
+            for mark in marks:
+                await mark
+    except TimeoutError:
+        raise NotOwner(f"what was said is not acknowledged within {UNHEARD_S:g} s") from None
 
 
 async def let_go(

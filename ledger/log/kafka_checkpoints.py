@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from ledger.log.kafka_outbox import BATCH_BYTES, hear, heard
+from ledger.log.kafka_outbox import BATCH_BYTES, heard, stop
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import start
@@ -116,9 +116,7 @@ class Checkpoints:
         with suppress(Exception):  # As it is let go, whatever was wrong with it.
             if self._open:  # Otherwise the broker gives it up by itself, later.
                 await asyncio.wait_for(producer.abort_transaction(), 1.0)
-        with suppress(Exception):
-            await asyncio.wait_for(producer.stop(), 2.0)
-        hear(producer)
+        await stop(producer)
 
     async def _send(self, batch: Any) -> None:
         batch.close()

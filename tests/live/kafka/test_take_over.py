@@ -284,14 +284,19 @@ def test_a_log_made_anew_is_not_judged(place: Place) -> None:
     asyncio.run(story())
 
 
-async def make_anew(place: Place, short: str = "events") -> None:
-    """Delete a topic and create it again, empty."""
+async def delete(place: Place, short: str) -> None:
+    """Delete a topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
     await admin.delete_topics([place.topic(short)])
     while place.topic(short) in await admin.list_topics():
         pass
     await admin.close()
+
+
+async def make_anew(place: Place, short: str = "events") -> None:
+    """Delete a topic and create it again, empty."""
+    await delete(place, short)
     while not (await apply(place))[0]:
         pass  # The brokers are still busy deleting it.
 
