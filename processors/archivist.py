@@ -103,7 +103,7 @@ class Archivist:
         self.settle: Callable[[dict[TP, int]], Awaitable[bool]] | None = None
         self.end: Callable[[TP], int | None] = lambda tp: None
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
-        self.cut_off: Callable[[], bool] = lambda: False
+        self.cut_off: Callable[[], str] = str
 
     async def open(self) -> None:
         """Open the archive, or make it. Raises KafkaUnreachable, ArchiveForeign, ArchiveFailed."""

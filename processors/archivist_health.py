@@ -11,7 +11,6 @@ from prometheus_client.core import Metric
 
 from .archivist import Archivist
 from .archivist_watch import BEHIND_MS_MAX
-from .holder import CUT_OFF
 from .metrics import values
 
 
@@ -41,8 +40,8 @@ class ArchivistHealth:
         """Why the worker is not well; nothing: all it was given is archived in time."""
         one = self.archivist
         found = one.watch.problems(one.broken_partitions)
-        if one.watch.joined and one.cut_off():
-            found.insert(0, CUT_OFF)
+        if one.watch.joined and (why := one.cut_off()):
+            found.insert(0, why)
         found += one.broken_partitions.values()
         behind_ms = one.behind_ms()
         if behind_ms >= BEHIND_MS_MAX:

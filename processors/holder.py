@@ -11,6 +11,7 @@ from faust.types import TP
 from ledger.log.kafka_unreadable import Unreadable
 
 CUT_OFF = "no broker answers that coordinates its group"
+NO_MEMBER = "it is no member of its group"
 """Why a worker is not well; it waits, as long as that takes."""
 
 

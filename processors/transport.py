@@ -23,8 +23,12 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
     a hole; `_proc_fetch_request` puts them into `_records`, to be unpacked by `_consumer_record`.
     A `FetchResult` is emptied by `getall`, which `log/kafka_unreadable.py` does in its place.
+    `broker_max_poll_interval` is aiokafka's own business, never sent, and ends the membership of
+    who fetches nothing for so long.
     `_coordinator.generation` is -1 when the group has dropped this member, and
-    `coordinator_id` is None while no broker answers for the group.
+    `coordinator_id` is None while no broker answers for the group. Its `_pending_exception` keeps
+    the group waiting until `check_errors`, which Faust never calls; it, `_coordination_task` and
+    the fetcher's `_fetch_task` end only with the consumer (`_closed`).
 """
 
 from __future__ import annotations
@@ -68,8 +72,8 @@ class Consumer(driver.Consumer):
         """Read the partition from where its holder wants it, whatever was fetched."""
         self._placed.discard(tp)
 
-    def cut_off(self) -> bool:
-        """Whether no broker answers that coordinates our group."""
+    def cut_off(self) -> str:
+        """Why the group does not hear of us; empty while it does."""
         return self._reading.cut_off()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109

@@ -137,6 +137,7 @@ def test_a_refusal_that_was_written_twice_is_shown_once(tmp_path: Path) -> None:
         Fetched(2, b"k", b"\xff", headers=other),
         Fetched(3, b"k", b"nobody knows"),
         Fetched(4, b"k", b"nobody knows", headers=[("offset", b"-"), ("partition", b"9" * 40)]),
+        Fetched(5, b"k", b"nobody knows", headers=[("offset", None), ("reason", None)]),
     ]
     commit(tmp_path, "refused", rows)
     with Catalog(tmp_path) as catalog:
@@ -145,6 +146,7 @@ def test_a_refusal_that_was_written_twice_is_shown_once(tmp_path: Path) -> None:
     shown = [tuple(row.values()) for row in found.to_pylist()]
     assert shown == [
         (0, 7, 3, "no JSON"), (2, 7, 2, "no JSON"), (3, None, None, ""), (4, None, None, ""),
+        (5, None, None, ""),
     ]  # fmt: skip
 
 
