@@ -87,8 +87,12 @@ def create_archivist_app(
 
 
 def _end(app: ArchivistApp, tp: TP) -> int | None:
-    """The end of a partition as far as the feed has seen."""
-    return app.monitor.tp_end_offsets.get(tp)
+    """The end of a partition as far as a broker has told the feed, delivered or not."""
+    try:
+        end: int | None = app.consumer.highwater(tp)
+    except Exception:  # The feed has no place for it yet, or no more.
+        return None
+    return end
 
 
 async def _settle(app: ArchivistApp, offsets: dict[TP, int]) -> bool:

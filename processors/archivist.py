@@ -25,15 +25,17 @@ from ledger.archive.committer import Committer
 from ledger.archive.compact import compact
 from ledger.archive.errors import ArchiveFailed, ArchiveGap, LogRewound
 from ledger.archive.rows import LOGS, LogName
-from ledger.archive.segment import Segment
+from ledger.archive.segment import Segment, is_much
 from ledger.errors import LedgerError
 from ledger.log.kafka_identity import KafkaError, log_id
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import lacking
 from ledger.log.kafka_topics import TopicsWrong
+from ledger.log.kafka_unreadable import Unreadable
 from ledger.topics import Topic
 
+from .archivist_watch import MARKS_MAX, Watch
 from .holder import Chunk, to_stderr
 from .standing import standing
 from .trimming import Trimming
@@ -42,9 +44,6 @@ T = TypeVar("T")
 
 COMMIT_S = 2.0
 """Commits come so often where there is little; each is a file a partition until compaction."""
-ROWS_MAX = 100_000
-"""So many records are gathered, or so many bytes, before a commit does not wait for its time."""
-BYTES_MAX = 32 * 2**20
 SETTLE_S = 4.0
 """A rebalance waits so long for a last commit; what is not committed by then is read again."""
 STOP_S = 20.0
@@ -54,9 +53,6 @@ COMPACT_EVERY = 32
 COMPACT_ROWS_MAX = 200_000
 AGAIN_S = (0.2, 10.0)
 """How long to wait before the archive or the brokers are tried again."""
-BEHIND_MS_MAX = 3_600_000
-"""Nothing is lost by being behind, but who is behind for an hour does not keep up, or stands."""
-SAY_EVERY_S = 60.0
 MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be archived now can."""
 
@@ -99,7 +95,7 @@ class Archivist:
         self._due, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._compacting: asyncio.Task[None] | None = None
-        self._said_s = 0.0
+        self.watch = Watch()
         self.broken_partitions: dict[TP, str] = {}
         self.rows = self.commits = self.seeks = self.lost = 0
         self.commit_s = 0.0
@@ -107,7 +103,7 @@ class Archivist:
         self.settle: Callable[[dict[TP, int]], Awaitable[bool]] | None = None
         self.end: Callable[[TP], int | None] = lambda tp: None
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
-        self.cut_off: Callable[[], bool] = lambda: False
+        self.cut_off: Callable[[], str] = str
 
     async def open(self) -> None:
         """Open the archive, or make it. Raises KafkaUnreachable, ArchiveForeign, ArchiveFailed."""
@@ -131,16 +127,18 @@ class Archivist:
 
     def lag(self) -> int:
         """Positions of these partitions that the log has and the archive has not."""
-        ends = {tp: self.end(tp) or 0 for tp in self._held}
-        return sum(max(0, ends[tp] - position) for tp, position in self.held.items())
+        return sum(self._lags().values())
+
+    def _lags(self) -> dict[TP, int]:
+        return {tp: max(0, (self.end(tp) or 0) - at) for tp, at in self.held.items()}
 
     def behind_ms(self, now_ms: int | None = None) -> int:
         """At most so old is the oldest record that is not archived; 0 when all are."""
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         behind = [
-            now_ms - append_ms
-            for tp, (position, append_ms) in self._archived.items()
-            if tp in self._held and append_ms and (self.end(tp) or 0) > position
+            now_ms - self._archived[tp][1]
+            for tp, lag in self._lags().items()
+            if self._archived[tp][1] and lag > (0 if self._held[tp].positions else MARKS_MAX)
         ]
         return max([0, *behind])
 
@@ -153,8 +151,9 @@ class Archivist:
             self.seeks += 1
             self.read_again(tp)
             return
+        self.broken_partitions.pop(tp, None)  # It could not be read, and now is.
         segment.take(chunk.records)
-        if self._full():
+        if is_much(self._held.values()):
             self._due.set()
             self._room.clear()
             await self._room.wait()
@@ -169,7 +168,13 @@ class Archivist:
     def broken(self, tp: TP, problem: Exception) -> None:
         """The log does not go on where we are: look again where the table stands."""
         if self._held.pop(tp, None) is not None:
+            self.watch.wait({tp})
             self._spawn(self._hold({tp}))
+
+    def unreadable(self, tp: TP, problem: Unreadable) -> None:
+        """The partition stands, in our hands, until what comes next can be read or is gone."""
+        if tp in self._held:
+            self._stands(tp, problem)
 
     async def assigned(self, partitions: set[TP]) -> None:
         """Go on with these where the table stands."""
@@ -177,6 +182,8 @@ class Archivist:
         self._assignment += 1
         self.broken_partitions.clear()
         self._drop(set(self._held) - self._assigned)
+        self.watch.only(self._assigned)
+        self.watch.wait(self._assigned - self._held.keys())
         self._spawn(self._hold(set(self._assigned)))
 
     async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
@@ -185,10 +192,12 @@ class Archivist:
         if not lost:
             await self._last_commit(partitions, SETTLE_S)
         self._drop(partitions)
+        self.watch.forget(partitions)
 
     async def stopping(self) -> None:
         """Commit everything, and let go."""
         self._assigned.clear()
+        self.watch.joined = False
         await self._last_commit(set(self._held), STOP_S)
         self._drop(set(self._held))
         for task in self._tasks:
@@ -213,9 +222,9 @@ class Archivist:
                         await self._take_over(reader, tp, found)
                 await asyncio.sleep(MENDED_S if todo - self._held.keys() else 0)
             except (ArchiveFailed, KafkaError, TopicsWrong) as problem:
-                self._say(
-                    f"tried again in {nap_s:g} s: {lacking(self.place, problem) or problem!s:.300}"
-                )
+                why = f"{lacking(self.place, problem) or problem!s:.300}"
+                self.watch.failed(why)
+                self._say(f"tried again in {nap_s:g} s: {why}")
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
 
@@ -227,11 +236,9 @@ class Archivist:
             found = await standing(
                 self.place, self._committer, self._in_thread, reader, where, bounds
             )
-        except (ArchiveGap, LogRewound) as problem:
-            said = f"partition {tp.partition} of {tp.topic} is not archived: {problem}"
-            if tp in self._assigned and self.broken_partitions.get(tp) != said:
-                self.broken_partitions[tp] = said
-                self._say(said)
+        except (ArchiveGap, LogRewound, Unreadable) as problem:
+            if tp in self._assigned:
+                self._stands(tp, problem)
             return
         if tp in self._assigned and tp not in self._held:
             self.broken_partitions.pop(tp, None)
@@ -239,7 +246,14 @@ class Archivist:
             self._archived[tp] = position, found.append_ms
             self._untold[tp] = position
             self._held[tp] = found.segment
+            self.watch.forget({tp})
             self.read_again(tp)
+
+    def _stands(self, tp: TP, problem: Exception) -> None:
+        said = f"partition {tp.partition} of {tp.topic} is not archived: {problem}"
+        if self.broken_partitions.get(tp) != said:
+            self.broken_partitions[tp] = said
+            self._say(said)
 
     def _drop(self, partitions: set[TP]) -> None:
         for tp in partitions & self._held.keys():
@@ -263,7 +277,8 @@ class Archivist:
             else:
                 await asyncio.sleep(nap_s)
                 nap_s = min(2 * nap_s, longest_s)
-            self._warn()
+            if late := self.watch.late(self.lag(), self.behind_ms()):
+                self._say(late)
             if self.commits - compacted >= COMPACT_EVERY:
                 compacted = self.commits
                 if self._compacting is None or self._compacting.done():
@@ -288,11 +303,15 @@ class Archivist:
                 return True
             assert self._committer is not None
             began_s, fine = time.monotonic(), True
+            self.watch.committing()
             try:
                 done = await self._in_thread(partial(self._committer.commit, list(chosen.values())))
             except ArchiveFailed as problem:
                 self._say(str(problem))
+                self.watch.failed(str(problem))
                 done, fine = [], False
+            if fine:
+                self.watch.committed()
             self.commit_s = time.monotonic() - began_s
             self._settled(chosen, after, {id(one) for one in done})
             await self._tell()
@@ -323,6 +342,7 @@ class Archivist:
                 del self._held[tp]
                 again.add(tp)
         if again:
+            self.watch.wait(again)
             self._spawn(self._hold(again))
 
     async def _last_commit(self, partitions: set[TP], within_s: float) -> None:
@@ -355,29 +375,10 @@ class Archivist:
         """When the log took in the newest record that is archived here; 0: nobody knows."""
         return max([self._archived[tp][1] for tp in self._held], default=0)
 
-    # --- watching ---
-
-    def _warn(self) -> None:
-        """Say that we do not keep up."""
-        behind_ms, now_s = self.behind_ms(), time.monotonic()
-        if behind_ms >= BEHIND_MS_MAX and now_s - self._said_s > SAY_EVERY_S:
-            self._said_s = now_s
-            self._say(
-                f"{self.lag()} records are not archived, the oldest is up to "
-                f"{behind_ms // 1000} s old; Kafka keeps them; start more archivists"
-            )
-
     @property
     def _table(self) -> Any:
         assert self._committer is not None
         return self._committer.table
-
-    def _full(self) -> bool:
-        held = self._held.values()
-        return (
-            sum(len(one.positions) for one in held) >= ROWS_MAX
-            or sum(one.bytes for one in held) >= BYTES_MAX
-        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

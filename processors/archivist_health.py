@@ -9,8 +9,8 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from .archivist import BEHIND_MS_MAX, Archivist
-from .holder import CUT_OFF
+from .archivist import Archivist
+from .archivist_watch import BEHIND_MS_MAX
 from .metrics import values
 
 
@@ -38,9 +38,12 @@ class ArchivistHealth:
 
     def problems(self) -> list[str]:
         """Why the worker is not well; nothing: all it was given is archived in time."""
-        found = [CUT_OFF] if self.archivist.cut_off() else []
-        found += self.archivist.broken_partitions.values()
-        behind_ms = self.archivist.behind_ms()
+        one = self.archivist
+        found = one.watch.problems(one.broken_partitions)
+        if one.watch.joined and (why := one.cut_off()):
+            found.insert(0, why)
+        found += one.broken_partitions.values()
+        behind_ms = one.behind_ms()
         if behind_ms >= BEHIND_MS_MAX:
             found.append(f"it is {behind_ms // 60_000} minutes behind of {BEHIND_MS_MAX // 60_000}")
         return found
@@ -49,6 +52,7 @@ class ArchivistHealth:
         """All of it, for a person or a program."""
         problems = self.problems()
         held = sorted(self.archivist.held.items())
+        waiting = self.archivist.watch.waiting().items()
         return {
             "ok": not problems,
             "problems": problems,
@@ -56,6 +60,7 @@ class ArchivistHealth:
             "lag": self.archivist.lag(),
             "behind_ms": self.archivist.behind_ms(),
             "partitions": {f"{tp.topic} {tp.partition}": position for tp, position in held},
+            "waiting_s": {f"{tp.topic} {tp.partition}": round(for_s) for tp, for_s in waiting},
         }
 
     def collect(self) -> Iterator[Metric]:

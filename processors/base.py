@@ -38,6 +38,9 @@ HEARTBEAT_S = 0.3
 """A worker hears so late that others come or leave, and until all have heard nobody goes on."""
 REQUEST_S = 90.0
 """Faust wants no session longer than a request."""
+NEVER_S = 1e9
+"""aiokafka leaves the group where nothing was fetched for so long, and does not come back before
+something is. Who is idle has nothing to fetch: no partition, or none that can be read now."""
 LEAVE_S = 30.0
 """A worker that gives up may take so long to settle and to leave its group."""
 DEFAULT_WEB_PORT = 6066
@@ -116,8 +119,8 @@ class WorkerApp(faust.App):
     def _read_again(self, tp: TP) -> None:
         self.consumer.read_again(tp)  # type: ignore[attr-defined]  # It is made late, and is ours.
 
-    def _cut_off(self) -> bool:
-        return bool(self.consumer.cut_off())  # type: ignore[attr-defined]
+    def _cut_off(self) -> str:
+        return str(self.consumer.cut_off())  # type: ignore[attr-defined]
 
 
 def place_from(place: Place | str | None) -> Place:
@@ -171,6 +174,7 @@ def _settings(session_s: float, web_port: int, web_bind: str) -> dict[str, Any]:
         "broker_session_timeout": session_s,
         "broker_request_timeout": max(REQUEST_S, 2 * session_s),
         "broker_rebalance_timeout": session_s + 2,
+        "broker_max_poll_interval": NEVER_S,
         "broker_heartbeat_interval": min(session_s / 6, HEARTBEAT_S),
         "consumer_max_fetch_size": 2**21,
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 from faust.types import TP
 
-from .holder import CUT_OFF
 from .judge import Judge
 from .partition import Partition
 
@@ -21,6 +20,9 @@ LAG_MAX = 100_000
 """Events that a partition may be behind; at 20,000 events/s that is five seconds."""
 MARKS_MAX = 16
 """So few at the end may be Kafka's own marks, where a publisher uses transactions."""
+UNHEARD_S = 20.0
+"""Brokers acknowledge in milliseconds. It is less than what makes a judge start over, so that
+whoever watches sees it first."""
 STUCK_S = 30.0
 """A partition that is behind and folded nothing for so long makes no headway."""
 
@@ -71,7 +73,7 @@ class Health:
         judge = self.judge
         if not judge.joined:
             return ["it has not joined the group of judges yet"]
-        found = [CUT_OFF] if judge.cut_off() else []
+        found = [why] if (why := judge.cut_off()) else []
         held = judge.held
         for number in sorted(judge.assigned_partitions):
             if number in judge.broken_partitions:
@@ -107,6 +109,12 @@ class Health:
         lag = self.lag(partition)
         if lag > self.lag_max:
             return [f"partition {partition.number} is {lag} events behind of {self.lag_max}"]
+        unheard_s = partition.unheard_s()
+        if unheard_s > UNHEARD_S:
+            return [
+                f"what was said of partition {partition.number} is not acknowledged "
+                f"for {unheard_s:.0f} s"
+            ]
         silent_s = time.monotonic() - partition.fed_s
         if lag > MARKS_MAX and silent_s > STUCK_S:
             return [

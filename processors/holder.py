@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from faust.types import TP
 
+from ledger.log.kafka_unreadable import Unreadable
+
 CUT_OFF = "no broker answers that coordinates its group"
+NO_MEMBER = "it is no member of its group"
 """Why a worker is not well; it waits, as long as that takes."""
 
 
@@ -38,6 +41,9 @@ class Holder(Protocol):
 
     def broken(self, tp: TP, problem: Exception) -> None:
         """The partition cannot be read on from there: the log ends earlier, or begins later."""
+
+    def unreadable(self, tp: TP, problem: Unreadable) -> None:
+        """What comes next of the partition cannot be read; it is tried again and again."""
 
     async def assigned(self, partitions: set[TP]) -> None:
         """These and no others are ours. Must not take long."""

@@ -21,10 +21,12 @@ from faust.types import TP
 from ledger.errors import LedgerError
 from ledger.log import JudgeTooOld
 from ledger.log.kafka_checkpoints import NotOwner
+from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_outbox import OutboxFailed
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import OutOfRange
-from ledger.log.kafka_start import lacking
+from ledger.log.kafka_start import lacking, unreachable
+from ledger.log.kafka_unreadable import Unreadable
 
 from .holder import Chunk, to_stderr
 from .pace import give_way, piece_records
@@ -44,9 +46,11 @@ MENDED_S = 5.0
 """How often it is looked whether a partition that cannot be judged now can."""
 FAILING_MAX = 100
 """So many records may make the fold fail before the partition is given up."""
+EACH_TIME = "so it does each time: a bug of the ledger, please report it"
 TOO_MANY = f"so it did {FAILING_MAX} times before: a bug of the ledger, please report it"
 LOST = (NotOwner, OutboxFailed, OutOfRange)
 """Somebody else has the partition, or what was being read of the log was trimmed."""
+Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Judge:
@@ -75,7 +79,7 @@ class Judge:
         self.broken_partitions: dict[int, str] = {}
         self.read_again: Callable[[TP], None] = lambda tp: None
         self.give_up: Callable[[LedgerError], None] = lambda problem: None
-        self.cut_off: Callable[[], bool] = lambda: False
+        self.cut_off: Callable[[], str] = str
         self.judged = self.skipped = self.seeks = self.taken_over = self.lost = 0
         self.take_over_s = 0.0
         self.joined = False
@@ -106,18 +110,26 @@ class Judge:
         partition = self._held.get(tp.partition)
         if tp.topic != self._topic or partition is None:
             return
+        try:
+            await self._judge(partition, tp, chunk)
+        except Exception as problem:
+            await self._failed(tp.partition, problem)  # Faust would go on without a word.
+
+    async def _judge(self, partition: Partition, tp: TP, chunk: Chunk) -> None:
         if chunk.start > partition.memory.next_offset:
             self.seeks += 1
             self.read_again(tp)
             return
+        self.broken_partitions.pop(tp.partition, None)  # It could not be read, and now is.
         at_once = piece_records(len(chunk.records))
         for begin in range(0, len(chunk.records), at_once):
             await give_way(first=not begin)
             piece = chunk.records[begin : begin + at_once]
             try:
                 await partition.ready(piece)
-            except LedgerError as problem:
-                await self._start_over(partition, str(problem))
+            except (LedgerError, OutboxFailed) as problem:
+                if partition.held:  # Else somebody was faster.
+                    await self._start_over(partition, _why(problem))
                 return
             if partition.parked or not partition.held:
                 return
@@ -142,7 +154,13 @@ class Judge:
         """The log does not go on where we are: looked at again, from the checkpoint."""
         partition = self._held.get(tp.partition)
         if partition is not None:
-            self._spawn(tp.partition, self._start_over(partition, str(problem)))
+            self._spawn(tp.partition, self._start_over, partition, str(problem))
+
+    def unreadable(self, tp: TP, problem: Unreadable) -> None:
+        """The partition stands, in our hands, until what comes next can be read or is gone."""
+        if tp.partition in self._held and self.broken_partitions.get(tp.partition) != str(problem):
+            self.broken_partitions[tp.partition] = str(problem)
+            self._say(str(problem))
 
     async def assigned(self, partitions: set[TP]) -> None:
         """Drop what others have now, take over what is new, go on with what stayed."""
@@ -152,7 +170,7 @@ class Judge:
         gone = [one for number, one in self._held.items() if number not in self._assigned]
         await asyncio.gather(*(self._drop(one) for one in gone))
         for number in self._assigned:
-            self._spawn(number, self._hold(number))
+            self._spawn(number, self._hold, number)
 
     async def revoked(self, partitions: set[TP], *, lost: bool) -> None:
         """Settle and park; drop without a word where others have them already."""
@@ -199,12 +217,6 @@ class Judge:
                 return
             except LedgerError as problem:
                 await self._stand_by(number, str(problem))
-            except Exception as problem:
-                # A bug of ours. Whoever judges next may not have it: leave the partition.
-                self._say("".join(traceback.format_exception(problem)))
-                await self._drop(self._held.get(number))
-                self.give_up(LedgerError(f"partition {number}: {problem!r}"))
-                return
 
     async def _take(self, number: int) -> None:
         began_s = time.monotonic()
@@ -218,10 +230,15 @@ class Judge:
             self._refuse_next_time(number, failed)
             raise OutboxFailed(failed) from failed
         except Exception as problem:
-            refusal = lacking(self._place, problem)
-            if refusal is None:
-                raise
-            raise refusal from None
+            if refusal := lacking(self._place, problem):
+                raise refusal from None
+            if isinstance(problem, KafkaError | OSError) and not isinstance(problem, OutOfRange):
+                raise unreachable(self._place, problem) from None
+            raise
+        if number not in self._assigned or self._tasks.get(number) is not asyncio.current_task():
+            # Cancelled, which asyncio's `wait_for` forgets where both come at once (Python 3.11).
+            await partition.close()
+            raise asyncio.CancelledError
         self.judged += partition.judged
         self._held[number] = partition
         self.broken_partitions.pop(number, None)
@@ -238,7 +255,8 @@ class Judge:
     async def _revive(self, partition: Partition) -> None:
         """Go on with what was parked, if we are still the owner."""
         try:
-            await asyncio.wait_for(partition.checkpoint(), SETTLE_S)
+            async with asyncio.timeout(SETTLE_S):
+                await partition.checkpoint()
             partition.parked = False
         except (*LOST, TimeoutError):
             await self._drop(partition)
@@ -253,7 +271,8 @@ class Judge:
                 raise OutboxFailed(failure)
             now_s = time.monotonic()
             idle = now_s - partition.fed_s > IDLE_S
-            if partition.caught_up and (idle or now_s - ticked_s > TICKS_LATE_S):
+            stands = partition.number in self.broken_partitions  # It would not read its own ticks.
+            if partition.caught_up and not stands and (idle or now_s - ticked_s > TICKS_LATE_S):
                 partition.tick(time.time_ns() // 1_000_000)
                 ticked_s = now_s
             if partition.due():
@@ -268,6 +287,8 @@ class Judge:
         except (*LOST, TimeoutError) as problem:
             self._say(f"partition {partition.number} is not settled: {_why(problem)}")
             await self._drop(partition)
+        except Exception as problem:
+            await self._failed(partition.number, problem)
 
     async def _start_over(self, partition: Partition, why: str) -> None:
         """Forget the partition, and take it over as if it came from another."""
@@ -278,7 +299,16 @@ class Judge:
             task.cancel()
         await self._drop(partition)
         if number in self._assigned:
-            self._spawn(number, self._hold(number))
+            self._spawn(number, self._hold, number)
+
+    async def _failed(self, number: int, problem: Exception) -> None:
+        """A bug of ours. Whoever judges next may not have it: leave the partition."""
+        self._say("".join(traceback.format_exception(problem)))
+        try:
+            await self._drop(self._held.get(number))
+        except Exception as again:
+            self._say("".join(traceback.format_exception(again)))
+        self.give_up(LedgerError(f"partition {number}: {problem!r}"))
 
     async def _fold_failed(self, partition: Partition, failed: FoldFailed) -> None:
         """The state may be half changed: nobody may go on with it."""
@@ -286,7 +316,9 @@ class Judge:
             self._refuse_next_time(partition.number, failed)
         except FoldFailed:
             await self._drop(partition)
-            self.give_up(LedgerError(f"partition {partition.number}: {failed}; {TOO_MANY}"))
+            again = failed.offset in self._failing.get(partition.number, ())
+            why = EACH_TIME if again else TOO_MANY
+            self.give_up(LedgerError(f"partition {partition.number}: {failed}; {why}"))
             return
         await self._start_over(partition, failed.reason)
 
@@ -301,15 +333,23 @@ class Judge:
 
     def _refuse_next_time(self, number: int, failed: FoldFailed) -> None:
         failing = self._failing.setdefault(number, {})
-        if len(failing) >= FAILING_MAX:
-            raise failed
+        if failed.offset in failing or len(failing) >= FAILING_MAX:
+            raise failed  # What failed again cannot be refused: it would be folded for ever.
         failing[failed.offset] = failed.reason
 
-    def _spawn(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, number: int, work: Work, *given: Any) -> None:
         task = self._tasks.get(number)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        self._tasks[number] = asyncio.create_task(work, name=f"judge of partition {number}")
+        guarded = self._guarded(number, work, *given)
+        self._tasks[number] = asyncio.create_task(guarded, name=f"judge of partition {number}")
+
+    async def _guarded(self, number: int, work: Work, *given: Any) -> None:
+        """Else the task would be gone without a word, the partition parked or nobody's."""
+        try:
+            await work(*given)
+        except Exception as problem:
+            await self._failed(number, problem)
 
     def _cancel(self, numbers: set[int]) -> None:
         for number in numbers:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from ledger.core.events import OrderGiven, Record, Ticked
@@ -26,7 +26,7 @@ from ledger.judge.checkpoint import MARKER, Checkpointer
 from ledger.judge.checkpoint import Marker as Cut
 from ledger.judge.memory import Memory
 from ledger.judge.muting import Muting
-from ledger.log.kafka_checkpoints import Checkpoints
+from ledger.log.kafka_checkpoints import Checkpoints, NotOwner
 from ledger.log.kafka_outbox import Letter, Outbox, Producers
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_verdicts import Heard
@@ -41,12 +41,17 @@ from .said import NOT_KNOWN, Said
 SOURCE = "judge"
 """The source of the events and orders that a judge writes."""
 REASON_MAX = 2_048
+UNHEARD_S = 30.0
+"""What was said and is not acknowledged within this makes the partition start over."""
 ROWS_AT_ONCE = 200
 """Of a checkpoint, sent together: a request costs as much as cutting ten."""
 
 
 class FoldFailed(Exception):
-    """The fold raised what it never should, at `offset`; the state may be half changed."""
+    """Folding a record raised what it never should; the state may be half changed.
+
+    Reading it may have, applying what was said of it, or deciding.
+    """
 
     def __init__(self, offset: int, problem: Exception) -> None:
         at = traceback.extract_tb(problem.__traceback__)[-1]
@@ -125,7 +130,7 @@ class Partition:
         self.number, self.memory, self.marker = number, memory, marker
         self.held, self.parked = True, False
         self.judged = 0
-        self.checkpoint_s = 0.0
+        self.checkpoint_s = self._writing_s = 0.0
         self.refusals = Refusals(
             shared.topic, number, partitions, known=memory.state.runs, put=boxes.refused.put,
             muting=Muting(shared.mutes),
@@ -147,7 +152,7 @@ class Partition:
 
     async def ready(self, records: Sequence[Any]) -> None:
         """Be ready to fold these records next: what others said of them is at hand, and there is
-        room for what is to be said. Raises KafkaUnreachable, ArchiveFailed.
+        room for what is to be said. Raises KafkaUnreachable, ArchiveFailed, OutboxFailed.
         """
         await self.boxes.verdicts.room()
         if self._decided == NOT_KNOWN:
@@ -155,7 +160,10 @@ class Partition:
             self._decided = max(self.marker.decided, self._said.decided)
 
     def fold(self, records: Sequence[Any]) -> int:
-        """Fold what is new of these records, once `ready`; how many. Raises FoldFailed."""
+        """Fold what is new of these records, once `ready`; how many. Raises FoldFailed.
+
+        Whatever else is raised is no single record's doing.
+        """
         memory = self.memory
         begin = memory.next_offset
         new = records
@@ -165,10 +173,14 @@ class Partition:
                 return 0
         settled = begin >= self._decided and not self._failing
         read, judge = self.refusals.event, self._decide if settled else self._judge
-        for record in new:
-            event = read(record)
-            if event is not None:
-                judge(Record(record.offset, record.timestamp, event))
+        record = new[0]
+        try:
+            for record in new:
+                event = read(record)
+                if event is not None:
+                    judge(Record(record.offset, record.timestamp, event))
+        except Exception as problem:
+            raise FoldFailed(record.offset, problem) from problem
         memory.advance(new[-1].offset + 1, new[-1].timestamp)
         if begin < self._decided <= memory.next_offset:
             memory.sort_ended()  # A tombstone may have been ahead of its checkpoint's marker.
@@ -186,6 +198,11 @@ class Partition:
         """Whether a checkpoint should be written."""
         return self.held and self._checkpointer.due()
 
+    def unheard_s(self) -> float:
+        """For how long something waits to be acknowledged: what was said, or a checkpoint."""
+        writing_s = time.monotonic() - self._writing_s if self._writing_s else 0.0
+        return max(writing_s, *(box.waiting_s for box in self.boxes))
+
     def failure(self) -> BaseException | None:
         """Why nothing more can be said; None while all is well."""
         failures = (self._lost, *(box.failure for box in self.boxes))
@@ -201,9 +218,7 @@ class Partition:
 
         Who waits may be cancelled; the checkpoint is not, because half of one cannot go on.
         """
-        work = asyncio.create_task(self._checkpoint())
-        work.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(work)
+        await _whole(self._checkpoint())
 
     async def close(self) -> None:
         """Forget all. What was not acknowledged may or may not be in the log."""
@@ -211,8 +226,7 @@ class Partition:
             return
         self.held, failed = False, any(box.failure is not None for box in self.boxes)
         self.boxes.close()
-        await self._checkpoints.close()
-        await self._shared.producers.give_back(self._sender, failed=failed)
+        await let_go(self._checkpoints, self._shared.producers, self._sender, failed=failed)
 
     # --- fold ---
 
@@ -235,10 +249,7 @@ class Partition:
 
     def _decide(self, record: Record) -> None:
         """Judge an event that nobody has judged, and of which nothing is known."""
-        try:
-            verdict = self.memory.judge(record)
-        except Exception as problem:
-            raise FoldFailed(record.offset, problem) from problem
+        verdict = self.memory.judge(record)
         if verdict is not None:
             self._say(verdict)
 
@@ -281,12 +292,14 @@ class Partition:
         async with self._one_at_a_time:
             if self._lost is not None:
                 raise self._lost
-            began_s = time.monotonic()
+            began_s = self._writing_s = time.monotonic()
             try:
                 await self._write_checkpoint()
             except Exception as problem:
                 self._lost = problem
                 raise
+            finally:
+                self._writing_s = 0.0
             self.checkpoint_s = time.monotonic() - began_s
 
     async def _write_checkpoint(self) -> None:
@@ -311,11 +324,43 @@ class Partition:
                 rows.pop(MARKER, None)
                 await self._checkpoints.write(rows)
                 rows.clear()
-        heard = heard or Heard(await said, marker.generation)
+        await _acknowledged([said, *marks])
+        heard = heard or Heard(said.result(), marker.generation)
         marker = marker._replace(pos=heard.pos, heard=heard.generation, decided=decided)
-        for mark in marks:
-            await mark
         await self._checkpoints.write({**rows, MARKER: marker.row()})
         await self._checkpoints.commit(marker.offset, marker.note())
         self.marker = marker
         cutting.written({MARKER: b""}, spent_s)
+
+
+async def _acknowledged(marks: Sequence[Awaitable[int]]) -> None:
+    """Return when all that the marks stand for is. Raises OutboxFailed; NotOwner after a while."""
+    try:
+        async with asyncio.timeout(UNHEARD_S):
+            for mark in marks:
+                await mark
+    except TimeoutError:
+        raise NotOwner(f"what was said is not acknowledged within {UNHEARD_S:g} s") from None
+
+
+async def let_go(
+    checkpoints: Checkpoints, producers: Producers, sender: Any, *, failed: bool
+) -> None:
+    """Close these, and give `sender` back, if there is one.
+
+    Who waits may be cancelled; it is done all the same, as nobody would come back to it.
+    """
+
+    async def work() -> None:
+        await checkpoints.close()
+        if sender is not None:
+            await producers.give_back(sender, failed=failed)
+
+    await _whole(work())
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it, though who waits for it may be cancelled."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)

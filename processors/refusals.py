@@ -101,8 +101,8 @@ class Refusals:
     def _refuse(self, record: Any, reason: str) -> None:
         self.count += 1
         key = (record.key or b"").decode(errors="replace")
-        named = dict(record.headers or ()).get("source", b"").decode(errors="replace")
-        source = named or source_of(record.value, key)
+        named = dict(record.headers or ()).get("source") or b""  # A header may have no value.
+        source = named.decode(errors="replace") or source_of(record.value, key)
         heed = self._muting.refused(source, record.timestamp)
         value = (record.value or b"")[:BYTES_MAX]
         if heed.copied:

@@ -33,7 +33,7 @@ from .archived import Archived
 from .continuity import Older, goes_on
 from .marker import Marker
 from .pace import AT_ONCE_RUNS, PIECE_RECORDS_BEHIND, give_way
-from .partition import Boxes, Partition, PartitionMemory, Shared
+from .partition import Boxes, Partition, PartitionMemory, Shared, let_go
 from .refold import fold_again
 from .said import Said
 
@@ -79,9 +79,7 @@ async def take_over(
     except BaseException:
         if boxes is not None:
             boxes.close()
-        await checkpoints.close()
-        if sender is not None:
-            await shared.producers.give_back(sender, failed=True)
+        await let_go(checkpoints, shared.producers, sender, failed=True)
         raise
 
 

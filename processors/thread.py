@@ -20,12 +20,17 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
 
+from ledger.errors import LedgerError
 from ledger.log.kafka_identity import KafkaError
+from ledger.log.kafka_start import lacking
+from ledger.log.kafka_unreadable import Unreadable, name_unreadable
 
-from .holder import Chunk
+from .holder import CUT_OFF, NO_MEMBER, Chunk
 
 FETCH_WAIT_MS = 100
 """How long a broker holds a fetch that finds nothing. One record ends the wait."""
+LISTEN_S = 1.0
+"""How often it is looked whether aiokafka has given up."""
 NO_GENERATION = -1
 """The generation of who is no member of the group."""
 
@@ -66,16 +71,47 @@ def _as_it_is(tp: Any, record: Any) -> Any:
     return record
 
 
+def given_up(consumer: Any) -> BaseException | None:
+    """Why aiokafka does nothing more for this consumer; None while it does.
+
+    It tells whoever fetches, and Faust does not ask. Until somebody has heard it, the group is
+    left alone.
+    """
+    if consumer._closed:
+        return None
+    coordinator = consumer._coordinator
+    problem: BaseException | None = coordinator._pending_exception
+    for task in (coordinator._coordination_task, consumer._fetcher._fetch_task):
+        if problem is None and task.done():
+            problem = asyncio.CancelledError() if task.cancelled() else task.exception()
+            problem = problem or EOFError("a task of aiokafka's has ended")
+    return problem
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka as Faust runs it, but on the app's loop, and never deciding where to read."""
 
     def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
         super().__init__(consumer, loop=loop, thread_loop=loop, Worker=SameLoop, beacon=beacon)
+        self.unreadable: list[Unreadable] = []
 
     async def on_start(self) -> None:
-        """Start the consumer."""
+        """Start the consumer, and listen to what it says of itself."""
         await super().on_start()
-        lighten(self._ensure_consumer()._fetcher)
+        lighten(fetcher := self._ensure_consumer()._fetcher)
+        name_unreadable(fetcher, self.unreadable.append)
+        self.add_future(self.listen())
+
+    async def listen(self) -> None:
+        """Give the worker up where aiokafka has given up the group, or the fetching."""
+        app: Any = self.consumer.app
+        while not self.should_stop:
+            problem = given_up(self._ensure_consumer())
+            if problem is not None:
+                why = lacking(app.place, problem) or repr(problem)
+                app.give_up(LedgerError(f"it cannot go on with its group: {why}"))
+                return
+            await self.sleep(LISTEN_S)
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it; wait for it where it is a coroutine function."""
@@ -137,7 +173,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Whether the group has already given our partitions to others."""
         return bool(self._ensure_consumer()._coordinator.generation == NO_GENERATION)
 
-    def cut_off(self) -> bool:
-        """Whether no broker that coordinates our group is known, or none any more."""
+    def cut_off(self) -> str:
+        """Why the group does not hear of us: no broker that coordinates it is known, or none any
+        more, or it has no place for us; empty where it does."""
         coordinator = getattr(self._consumer, "_coordinator", None)
-        return coordinator is None or coordinator.coordinator_id is None
+        if coordinator is None or coordinator.coordinator_id is None:
+            return CUT_OFF
+        return NO_MEMBER if self.dropped() else ""

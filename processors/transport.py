@@ -22,8 +22,13 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `_create_worker_consumer` makes aiokafka's consumer; its two private fields set here are read
     in its `start`. `_fetch_records` hands out records from each partition's position on, without
     a hole; `_proc_fetch_request` puts them into `_records`, to be unpacked by `_consumer_record`.
+    A `FetchResult` is emptied by `getall`, which `log/kafka_unreadable.py` does in its place.
+    `broker_max_poll_interval` is aiokafka's own business, never sent, and ends the membership of
+    who fetches nothing for so long.
     `_coordinator.generation` is -1 when the group has dropped this member, and
-    `coordinator_id` is None while no broker answers for the group.
+    `coordinator_id` is None while no broker answers for the group. Its `_pending_exception` keeps
+    the group waiting until `check_errors`, which Faust never calls; it, `_coordination_task` and
+    the fetcher's `_fetch_task` end only with the consumer (`_closed`).
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ from .thread import ConsumerThread
 
 LOOK_S = 0.1
 """A partition that is taken over begins to be read within this."""
+REST_S = 5.0
+"""How often it is tried to read what could not be read. The other partitions go on meanwhile."""
 STALLED_S = 1.0
 """A chunk that its holder did not get within this was lost on the way."""
 
@@ -55,6 +62,7 @@ class Consumer(driver.Consumer):
         self._reading = cast(ConsumerThread, self._thread)
         self._placed: set[TP] = set()
         self._moved: dict[TP, tuple[int, float]] = {}
+        self._rests: dict[TP, float] = {}
         self.seeks = 0
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -64,8 +72,8 @@ class Consumer(driver.Consumer):
         """Read the partition from where its holder wants it, whatever was fetched."""
         self._placed.discard(tp)
 
-    def cut_off(self) -> bool:
-        """Whether no broker answers that coordinates our group."""
+    def cut_off(self) -> str:
+        """Why the group does not hear of us; empty while it does."""
         return self._reading.cut_off()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
@@ -85,7 +93,7 @@ class Consumer(driver.Consumer):
         ready, moves = set(), {}
         for tp in active_partitions or ():
             wanted = self.holder.wants(tp)
-            if wanted is None:
+            if wanted is None or time.monotonic() < self._rests.get(tp, 0.0):
                 continue
             ready.add(tp)
             if tp not in self._placed or self._stalled(tp, wanted):
@@ -98,9 +106,16 @@ class Consumer(driver.Consumer):
             await self.sleep(timeout)
             return {}
         try:
-            return await super()._getmany(ready, timeout)
+            found = await super()._getmany(ready, timeout)
+            while self._reading.unreadable:
+                problem = self._reading.unreadable.pop()
+                tp = TP(problem.topic, problem.partition)
+                self._rests[tp] = time.monotonic() + REST_S
+                self.holder.unreadable(tp, problem)
+            return found
         except OutOfRange as problem:
             for tp in map(TP._make, problem.args[0]):
+                self._placed.discard(tp)  # It may go on behind what is gone.
                 self.holder.broken(tp, problem)
         except NoPlace:
             self._placed.clear()
@@ -160,6 +175,7 @@ class Consumer(driver.Consumer):
         """Every partition is read anew: the group forgot where we were."""
         self._placed.clear()
         self._moved.clear()
+        self._rests.clear()
         await self.holder.assigned(set(assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 

@@ -35,7 +35,7 @@ class Fetched(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp: int = 1_000
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 def run_of(partition: int) -> str:
@@ -137,6 +137,7 @@ def test_a_refusal_that_was_written_twice_is_shown_once(tmp_path: Path) -> None:
         Fetched(2, b"k", b"\xff", headers=other),
         Fetched(3, b"k", b"nobody knows"),
         Fetched(4, b"k", b"nobody knows", headers=[("offset", b"-"), ("partition", b"9" * 40)]),
+        Fetched(5, b"k", b"nobody knows", headers=[("offset", None), ("reason", None)]),
     ]
     commit(tmp_path, "refused", rows)
     with Catalog(tmp_path) as catalog:
@@ -145,7 +146,20 @@ def test_a_refusal_that_was_written_twice_is_shown_once(tmp_path: Path) -> None:
     shown = [tuple(row.values()) for row in found.to_pylist()]
     assert shown == [
         (0, 7, 3, "no JSON"), (2, 7, 2, "no JSON"), (3, None, None, ""), (4, None, None, ""),
+        (5, None, None, ""),
     ]  # fmt: skip
+
+
+def test_a_header_without_a_value_stops_nobody(tmp_path: Path) -> None:
+    """Anybody may write to the refused topic, and Kafka takes headers that are null."""
+    names = ("reason", "topic", "partition", "offset")
+    null = Fetched(0, b"k", b"junk", headers=[(name, None) for name in names])
+
+    assert commit(tmp_path, "refused", [null]) == 1
+    with Catalog(tmp_path) as catalog:
+        (row,) = catalog.sql('select pos, "offset", "partition", reason from refused').to_pylist()
+    assert tuple(row.values()) == (0, None, None, "")
+    assert verify(tmp_path).ok
 
 
 def test_who_comes_second_commits_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ what changed, and not as a lost event in a fleet.
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator, OffsetCommitRequest
 from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App
@@ -24,9 +26,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import ServiceThread
 
+from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
 from ledger.processors.app import JudgeApp, create_app
-from ledger.processors.thread import NO_GENERATION, ConsumerThread, lighten
+from ledger.processors.base import NEVER_S
+from ledger.processors.holder import CUT_OFF, NO_MEMBER
+from ledger.processors.thread import NO_GENERATION, ConsumerThread, given_up, lighten
 from ledger.processors.transport import Consumer
 
 EVENTS = TP("ledger-events", 0)
@@ -60,6 +65,10 @@ CALLED: list[tuple[Any, str]] = [
     (driver.AIOKafkaConsumerThread.on_start, "self"),
     (Fetcher._proc_fetch_request, "self assignment node_id request"),
     (PartitionRecords._consumer_record, "self tp record"),
+    (FetchResult.getall, "self max_records"),
+    (FetchResult.check_assignment, "self tp"),
+    (FetchResult.has_more, "self"),
+    (FetchResult._update_position, "self"),
 ]
 
 
@@ -158,7 +167,7 @@ def test_a_fetch_follows_the_position_and_moves_it() -> None:
     """The beginning of a chunk is the position right before its fetch."""
     result = inspect.getsource(Fetcher.fetched_records)
 
-    assert "getall" in result
+    assert "res_or_error.getall(max_records)" in result
     assert isinstance(inspect.getattr_static(TopicPartitionState, "position"), property)
     assert isinstance(inspect.getattr_static(TopicPartitionState, "has_valid_position"), property)
 
@@ -216,6 +225,96 @@ def test_a_group_whose_broker_is_gone_has_no_coordinator() -> None:
     assert "self.coordinator_dead()" in inspect.getsource(GroupCoordinator._send_req)
     assert "self.coordinator_id = None" in inspect.getsource(GroupCoordinator.coordinator_dead)
     assert "self._coordinator = None" in inspect.getsource(AIOKafkaConsumer.__init__)
+
+
+def test_who_is_idle_stays_in_the_group(app: JudgeApp) -> None:
+    """aiokafka takes who fetches nothing for dead, and lets nobody back who still does not."""
+
+    async def made() -> Any:
+        return app.consumer._thread._create_worker_consumer(app.transport)  # type: ignore[attr-defined]
+
+    consumer = asyncio.run(made())
+    consumer._closed = True  # It was never started.
+    rejoin = inspect.getsource(GroupCoordinator.ensure_active_group)
+
+    assert consumer._max_poll_interval_ms == NEVER_S * 1_000
+    assert consumer._rebalance_timeout_ms < 60_000  # Brokers hear this one, and not the other.
+    assert "idle_time >= self._max_poll_interval" in rejoin
+    assert "idle_time < self._max_poll_interval" in inspect.getsource(
+        GroupCoordinator._heartbeat_routine
+    )
+
+
+def test_who_is_no_member_of_the_group_says_so(app: JudgeApp) -> None:
+    """Held partitions and no lag would look well."""
+
+    class Member:
+        coordinator_id: int | None = None
+        generation = NO_GENERATION
+
+    async def told() -> list[str]:
+        thread, member = app.consumer._thread, Member()  # type: ignore[attr-defined]
+        said = [thread.cut_off()]
+        thread._consumer = SimpleNamespace(_coordinator=member)
+        said.append(thread.cut_off())
+        member.coordinator_id = 1
+        said.append(thread.cut_off())
+        app.judge.joined = True
+        assert app.health.problems() == [NO_MEMBER]
+        member.generation = 1
+        return [*said, thread.cut_off()]
+
+    assert asyncio.run(told()) == [CUT_OFF, CUT_OFF, NO_MEMBER, ""]
+
+
+@pytest.mark.parametrize("ends", ["group", "coordination", "fetching"])
+def test_what_aiokafka_gives_up_ends_the_worker(
+    app: JudgeApp, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would tell whoever asks it for records, as Faust does not; nothing more would come."""
+    said: list[LedgerError] = []
+    monkeypatch.setattr(app, "give_up", said.append)
+
+    async def fails() -> None:
+        raise KafkaError("unexpected")
+
+    async def story() -> None:
+        thread = app.consumer._thread  # type: ignore[attr-defined]
+        fine, failed = asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(fails())
+        await asyncio.wait([failed])
+        member = SimpleNamespace(_pending_exception=None, _coordination_task=fine)
+        fetcher = SimpleNamespace(_fetch_task=fine)
+        one = SimpleNamespace(_closed=False, _coordinator=member, _fetcher=fetcher)
+        thread._consumer = one
+        assert given_up(one) is None
+        if ends == "group":
+            member._pending_exception = GroupAuthorizationFailedError("judges")
+        elif ends == "coordination":
+            member._coordination_task = failed
+        else:
+            fetcher._fetch_task = failed
+        await thread.listen()
+        one._closed = True
+        assert given_up(one) is None
+
+    asyncio.run(story())
+
+    what = "nobody lacks a right to group judges" if ends == "group" else "unexpected"
+    assert len(said) == 1
+    assert what in str(said[0])
+
+
+def test_aiokafka_says_what_it_gives_up_where_it_is_looked_for() -> None:
+    """An error that is kept elsewhere leaves a worker that is in no group, and well."""
+    for name in ("_pending_exception", "_coordination_task"):
+        assert f"self.{name} = " in inspect.getsource(GroupCoordinator.__init__)
+    push = inspect.getsource(GroupCoordinator._push_error_to_user)
+    assert "self._pending_exception = exc" in push
+    assert "self._error_consumed_fut" in push
+    assert "self._fetch_task = create_task(" in inspect.getsource(Fetcher.__init__)
+    stop = inspect.getsource(AIOKafkaConsumer.stop)
+    assert stop.index("self._closed = True") < stop.index("self._coordinator.close()")
+    assert "check_errors" not in inspect.getsource(driver)
 
 
 def test_stopping_ends_the_flow_before_the_consumer() -> None:

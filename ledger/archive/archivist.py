@@ -160,6 +160,8 @@ class Archivist:
                 positions={(fact["log"], 0): fact["next"] for _, fact in segments},
                 facts=[fact for _, fact in segments],
             )
+        else:
+            self.table.refresh_durably()  # Another's commit may not be on the disk yet.
         for _, fact in segments:
             self._chains[fact["log"], fact["next"]] = bytes.fromhex(fact["digest"])
         self._tell()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_commits(log: Path, first: int, last: int) -> None:
+    """Wait until these versions of a table are on the disk, as far as it takes them to open it.
+
+    Somebody else's may lie between ours, and its maker may have died before syncing it. They are
+    synced in order, so that none is there of which what it builds on is not. What is before a
+    checkpoint is in the checkpoint.
+    """
+    begin, end = f"{first:020}", f"{last + 1:020}"
+    commits = sorted(entry for entry in log.iterdir() if begin <= entry.name < end)
+    checkpoints = [at for at, entry in enumerate(commits) if ".checkpoint." in entry.name]
+    for entry in (*commits[max(checkpoints, default=0) :], log / "_last_checkpoint", log):
+        with suppress(FileNotFoundError):  # Who writes a checkpoint tidies away what is old.
+            sync(entry)
 
 
 def statistics(rows: pa.Table, names: Sequence[str]) -> dict[str, Any]:

@@ -5,12 +5,16 @@ What a newcomer would get wrong
     hear of may be there in name only, empty or full of zeros. Its rows are still in the log, and
     the next archivist writes them again.
     Nothing is deleted: the file gets `.torn` behind its name.
-    Only the newest commit and the newest checkpoint can be torn: what came before was synced.
+    Commits are synced in order, so behind a torn one nothing was heard of. Those of two archivists
+    may wait to be synced together, and the disk keeps no order: a whole one may stand behind a
+    torn one, and delta-rs would read it as if nothing were missing (seen). It goes too.
+    What a whole checkpoint holds need not be read any more.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,11 +24,17 @@ import pyarrow.parquet as pq
 def mend(root: Path) -> list[Path]:
     """Set torn files of the table at `root` aside; where they were. Raises OSError."""
     log = root / "_delta_log"
-    torn = [path for path in sorted(log.glob("[0-9]*.json"))[-1:] if not _commit_is_whole(path)]
+    torn: list[Path] = []
+    since = ""
     for path in sorted(log.glob("[0-9]*.checkpoint*.parquet"))[-1:]:
-        if not _checkpoint_is_whole(path):
+        if _checkpoint_is_whole(path):
+            since = path.name
+        else:
             torn += [path, *log.glob("_last_checkpoint")]
-    for path in torn:
+    commits = [path for path in sorted(log.glob("[0-9]*.json")) if path.name > since]
+    whole = list(takewhile(_commit_is_whole, commits))
+    torn += commits[len(whole) :]
+    for path in reversed(torn):  # Else a power cut now would leave a whole one behind a gap.
         path.rename(path.with_name(path.name + ".torn"))
     return torn
 

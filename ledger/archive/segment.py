@@ -11,7 +11,7 @@ What a newcomer would get wrong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +25,8 @@ from ledger.log.kafka_verdicts import Published
 
 EXEMPT = "policy_recorded"
 """Policies are in every partition."""
+ROWS_MAX = 100_000
+BYTES_MAX = 32 * 2**20
 DIGITS = 19
 """An offset has fewer."""
 
@@ -46,7 +48,7 @@ class Segment:
         self.append_ms: list[int] = []
         self.keys: list[bytes | None] = []
         self.values: list[bytes] = []
-        self.headers: list[Sequence[tuple[str, bytes]]] = []
+        self.headers: list[Sequence[tuple[str, bytes | None]]] = []
 
     @property
     def place(self) -> tuple[LogName, int]:
@@ -100,13 +102,22 @@ class Segment:
         return Batch(self.positions, offsets, self.append_ms, runs, self.values, refusals)
 
 
-def _text(headers: dict[str, bytes], name: str) -> str:
-    return headers.get(name, b"").decode(errors="replace")
+def is_much(segments: Iterable[Segment]) -> bool:
+    """Whether so much is gathered that it is committed before it is time."""
+    records, size = 0, 0
+    for one in segments:
+        records += len(one.positions)
+        size += one.bytes
+    return records >= ROWS_MAX or size >= BYTES_MAX
 
 
-def _number(headers: dict[str, bytes], name: str) -> int | None:
+def _text(headers: dict[str, bytes | None], name: str) -> str:
+    return (headers.get(name) or b"").decode(errors="replace")
+
+
+def _number(headers: dict[str, bytes | None], name: str) -> int | None:
     """A header that is a place; None where it is none: anybody may write there."""
-    text = headers.get(name, b"")
+    text = headers.get(name) or b""
     return int(text) if text.isdigit() and len(text) < DIGITS else None
 
 

@@ -6,7 +6,8 @@ What a newcomer would get wrong
     The position of a log is an application transaction of the table, so two archivists that
     both believe it is their turn cannot both commit.
     Object stores promise durability when they answer; a local disk does not, so what a local
-    commit consists of is synced before anybody is told that it is archived.
+    commit consists of is synced before anybody is told that it is archived. So is every commit
+    before it, whoever made that.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from ledger.archive.errors import ArchiveFailed, ArchiveForeign, ArchiveMissing, short
-from ledger.archive.files import statistics, sync
+from ledger.archive.files import statistics, sync, sync_commits
 from ledger.archive.mend import mend
 from ledger.archive.rows import PARTITION_BY, SCHEMA, LogName
 
@@ -92,6 +93,7 @@ class Table:
         self.root = local_root(location)
         self._options = options
         self._files: tuple[int, list[File]] = (-1, [])
+        self._settled = -1
         said = delta.metadata().configuration
         self.log_id = str(said.get(LOG_ID, ""))
         self.partitions = int(said.get(PARTITIONS, 0))
@@ -385,9 +387,7 @@ class Table:
         return target.stat().st_size
 
     def settle(self) -> None:
-        """Make the commit loaded durable, and the checkpoint that may have come with it."""
-        if self.root is not None:
-            log = self.root / "_delta_log"
-            for entry in (*log.glob(f"{self.version:020}*"), log / "_last_checkpoint", log):
-                if entry.exists():
-                    sync(entry)
+        """Make all commits up to the one loaded durable, whoever made them."""
+        if self.root is not None and self.version > self._settled:
+            sync_commits(self.root / "_delta_log", self._settled + 1, self.version)
+            self._settled = self.version

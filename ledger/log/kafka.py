@@ -379,7 +379,7 @@ def _order(offset: int, key: bytes | None, value: bytes | None) -> ControlRow:
 
 
 def _refused(record: Any) -> RefusedRow:
-    said = {name: text.decode(errors="replace") for name, text in record.headers}
+    said = {name: (text or b"").decode(errors="replace") for name, text in record.headers}
     offset = int(said["offset"]) if said.get("offset", "").isdecimal() else None
     return RefusedRow(
         record.offset + 1, record.timestamp, offset, said.get("source", ""),

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from ledger.log.kafka_outbox import BATCH_BYTES, hear
+from ledger.log.kafka_outbox import BATCH_BYTES, heard, stop
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.log.kafka_start import start
@@ -101,7 +101,7 @@ class Checkpoints:
         note = "" if heard is None else heard.note()
         offsets = {self._events: OffsetAndMetadata(next_offset, note)}
         for sent in self._sent:
-            await self._patiently(sent)
+            await self._patiently(asyncio.shield(sent))
         self._sent.clear()
         await self._patiently(self._producer.send_offsets_to_transaction(offsets, self._group))
         await self._patiently(self._producer.commit_transaction())
@@ -110,23 +110,19 @@ class Checkpoints:
     async def close(self) -> None:
         """Let go; an open transaction is given up."""
         producer, self._producer = self._producer, None
-        for sent in self._sent:
-            sent.cancel()
-        self._sent.clear()
+        self._sent.clear()  # They are heard; cancelled, they would not be.
         if producer is None:
             return
-        with suppress(KafkaError, TimeoutError, AssertionError):
+        with suppress(Exception):  # As it is let go, whatever was wrong with it.
             if self._open:  # Otherwise the broker gives it up by itself, later.
                 await asyncio.wait_for(producer.abort_transaction(), 1.0)
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(producer.stop(), 2.0)
-        hear(producer)
+        await stop(producer)
 
     async def _send(self, batch: Any) -> None:
         batch.close()
         sending = self._producer.send_batch(batch, self._topic, partition=self._partition)
         sent = await self._patiently(sending)
-        sent.add_done_callback(_heard)
+        sent.add_done_callback(heard)
         self._sent.append(sent)
 
     async def _patiently(self, doing: Any) -> Any:
@@ -136,9 +132,3 @@ class Checkpoints:
             raise NotOwner(f"no answer within {PATIENCE_S:g} s") from problem
         except (KafkaError, AssertionError) as problem:
             raise NotOwner(str(problem) or type(problem).__name__) from problem
-
-
-def _heard(sent: asyncio.Future[Any]) -> None:
-    """Nobody may be left to hear that it failed; the commit says so to who is."""
-    if not sent.cancelled():
-        sent.exception()

@@ -11,6 +11,7 @@ What a newcomer would get wrong
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_start import start
@@ -77,6 +78,31 @@ def hear(producer: Any) -> None:
             future.exception()
 
 
+async def stop(producer: Any) -> None:
+    """Stop a producer within about twice STOP_S, whatever it has to send. Raises nothing.
+
+    By itself it waits until all is sent; cancelled, it goes on sending, and nobody can stop it.
+    """
+    with suppress(Exception):
+        try:
+            await asyncio.wait_for(producer.stop(), STOP_S)
+        except TimeoutError:
+            async with asyncio.timeout(STOP_S):
+                await _end(producer)
+    hear(producer)
+
+
+async def _end(producer: Any) -> None:
+    await producer.client.close()
+    sending = producer._sender.sender_task
+    while sending is not None and not sending.done():
+        sending.cancel()  # Once to end it, once more for each request that does not.
+        await asyncio.wait([sending], timeout=STOP_S / 10)
+    queue = producer._message_accumulator
+    queue._pending_batches.update(chain(*queue._batches.values()))  # Whence they expect to leave.
+    queue.fail_all(ProducerClosed())
+
+
 class Producers:
     """One producer for all that a judge's partitions write, and another where that one failed.
 
@@ -110,9 +136,13 @@ class Producers:
             self._current = None
         if unused:
             del self._users[used]
-            with suppress(Exception):
-                await asyncio.wait_for(used.stop(), STOP_S)
-            hear(used)
+            await stop(used)
+
+
+def heard(sent: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear that it failed; as a callback this hears it."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 class Outbox:
@@ -127,20 +157,36 @@ class Outbox:
         self._room.set()
         self._put = self._acknowledged = 0
         self._position = 0
+        self._sending_s = 0.0
         self.failure: BaseException | None = None
         self._task = asyncio.create_task(self._pump(), name=f"outbox {topic} {partition}")
 
     def put(self, letter: Letter) -> None:
-        """Send the letter after all that were put before. Does not wait."""
+        """Send the letter after all that were put before. Does not wait.
+
+        Where the box has failed it is lost, as what was not acknowledged may be.
+        """
+        if self.failure is not None:
+            return
         self._letters.append(letter)
         self._put += 1
         self._wake.set()
         if self._put - self._acknowledged > BACKLOG_MAX:
             self._room.clear()
 
+    @property
+    def waiting_s(self) -> float:
+        """For how long the oldest letter waits to be acknowledged; 0 where none does.
+
+        Brokers that lack in-sync replicas are asked again for as long as that lasts.
+        """
+        return time.monotonic() - self._sending_s if self._sending_s else 0.0
+
     async def room(self) -> None:
-        """Wait while too much is on its way."""
+        """Wait while too much is on its way. Raises OutboxFailed."""
         await self._room.wait()
+        if self.failure is not None:
+            raise OutboxFailed(self.failure)
 
     def mark(self) -> asyncio.Future[int]:
         """Resolved once all that was put so far is acknowledged: the offset after the last of it.
@@ -183,9 +229,11 @@ class Outbox:
             self._letters.popleft()
             count += 1
         batch.close()
+        self._sending_s = time.monotonic()
         sent = await self._producer.send_batch(batch, self._topic, partition=self._partition)
-        base = (await sent).offset
-        before = self._acknowledged
+        sent.add_done_callback(heard)
+        base = (await asyncio.shield(sent)).offset  # Cancelled, it would not be heard of again.
+        self._sending_s, before = 0.0, self._acknowledged
         self._acknowledged += count
         self._position = base + count
         while self._marks and self._marks[0][0] <= self._acknowledged:

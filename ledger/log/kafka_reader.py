@@ -17,6 +17,7 @@ from aiokafka.errors import OffsetOutOfRangeError as OutOfRange
 
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_start import start
+from ledger.log.kafka_unreadable import Unreadable, name_unreadable
 
 __all__ = ["NoPlace", "OutOfRange", "Reader"]
 
@@ -48,6 +49,7 @@ class Reader:
 
     async def __aenter__(self) -> Reader:
         await start(self._consumer, self._place)
+        name_unreadable(self._consumer._fetcher, _refuse)
         # aiokafka's own tasks must have begun: ended before, they cancel whoever ends them.
         await asyncio.sleep(0)
         return self
@@ -85,7 +87,10 @@ class Reader:
     async def read(
         self, topic: str, partition: int, begin: int, end: int
     ) -> AsyncGenerator[list[Any], None]:
-        """Everything from `begin` to before `end`, as lists of Kafka's records."""
+        """Everything from `begin` to before `end`, as lists of Kafka's records.
+
+        Raises Unreadable where that cannot be read, after all that is before it.
+        """
         if begin >= end:
             return
         where = TopicPartition(topic, partition)
@@ -101,3 +106,7 @@ class Reader:
                     continue
                 if kept := [record for record in records if record.offset < end]:
                     yield kept
+
+
+def _refuse(problem: Unreadable) -> None:
+    raise problem

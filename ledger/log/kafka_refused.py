@@ -135,7 +135,7 @@ async def _begins(place: Place, short: str, partition: int) -> int:
 
 def _read(record: Any) -> Refused:
     """A record of the topic; what is missing in one that others wrote is empty."""
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     value = record.value or b""
     return Refused(
         record.offset,

@@ -15,8 +15,9 @@ PARTITIONS = 4
 GROUPS = {
     "long": {"test_broker_away", "test_brokers", "test_chaos", "test_kill_worst", "test_upgrade"},
     "archive": {
-        "test_archivist", "test_archivist_asked", "test_archivist_chaos", "test_archivist_holes",
-        "test_archivist_s3", "test_from_archive", "test_loss", "test_trimming",
+        "test_archivist", "test_archivist_asked", "test_archivist_chaos", "test_archivist_health",
+        "test_archivist_holes", "test_archivist_s3", "test_from_archive", "test_loss",
+        "test_trimming",
     },
 }  # fmt: skip
 """Files that run beside all the others, with a broker of their own, as they take minutes."""

@@ -9,11 +9,13 @@ import pytest
 from faust.types import TP
 
 import ledger.processors.judge
+import ledger.processors.refusals
 from ledger.errors import LedgerError
 from ledger.log.kafka_place import Place
 from ledger.log.kafka_reader import Reader
 from ledger.processors.holder import Chunk
 from ledger.processors.judge import Judge
+from ledger.wire import decode
 from tests.live.kafka.test_health import holding
 from tests.live.kafka.test_take_over import both, fill
 from tests.live.kafka.traffic import Traffic
@@ -53,6 +55,70 @@ def test_an_event_that_breaks_the_fold_is_refused_and_the_next_judged(place: Pla
         assert "failed on it: AttributeError" in ours.verdicts[offset].refusal
         assert ours.end == len(records)
         assert max(ours.verdicts) > offset
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_read_however_often_ends_the_worker(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused it cannot be. Folded for ever, all behind it would wait, and nobody would know."""
+    poison: list[bytes] = []
+
+    def fails(value: bytes) -> Any:
+        if value in poison:
+            raise IndexError(value)  # As a bug might.
+        return decode(value)
+
+    monkeypatch.setattr(ledger.processors.refusals, "decode", fails)
+
+    async def story() -> None:
+        said: list[LedgerError] = []
+        await fill(place, Traffic(0, place.partitions or 0, seed=42), 3)
+        async with holding(place) as judge:
+            judge.give_up = said.append
+            tp = TP(place.topic("events"), 0)
+            async with Reader(place) as reader:
+                _, end = await reader.bounds(tp.topic, 0)
+                read = reader.read(tp.topic, 0, 0, end)
+                records = [one async for some in read for one in some]
+                poison.append(records[7].value)
+                await judge.judge(tp, Chunk(0, records))
+                while judge.wants(tp) is None:
+                    await reader.bounds(tp.topic, 0)
+            assert not said
+            await judge.judge(tp, Chunk(0, records))
+
+            assert judge.wants(tp) is None
+        (problem,) = said
+
+        assert "partition 0: the fold fails at offset 7: IndexError" in str(problem)
+        assert "each time" in str(problem)
+        assert capsys.readouterr().err.count("is taken over again") == 1
+
+    asyncio.run(story())
+
+
+def test_what_no_record_is_to_blame_for_ends_the_worker(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Faust would begin again without a word, and fold the same for ever."""
+
+    async def story() -> None:
+        said: list[LedgerError] = []
+        async with about_to_fail(place) as (judge, tp, records):
+            judge.give_up = said.append
+            judge.held[0].memory.deadlines = None  # type: ignore[assignment]
+            begin = judge.wants(tp) or 0
+            for run in judge.held[0].memory.state.runs.values():
+                run.sources = {}
+            await judge.judge(tp, Chunk(begin, records[begin:]))
+
+            assert judge.wants(tp) is None
+        (problem,) = said
+
+        assert str(problem).startswith("partition 0: AttributeError")
+        assert "Traceback" in capsys.readouterr().err
 
     asyncio.run(story())
 

@@ -106,6 +106,28 @@ def test_whatever_comes_in_the_good_is_judged(place: Place) -> None:
         assert row["size"] == len(value or b""), kind
 
 
+def test_a_header_without_a_value_stops_nobody(place: Place) -> None:
+    """Kafka has them. Nor does one stop who reads the refused topic, where anybody may write."""
+
+    async def story() -> int:
+        sender = producer(place)
+        await sender.start()
+        rows = {"events": [b"no", started(HERE)], "refused": [b""]}
+        sent = [(place.topic(short), value) for short, values in rows.items() for value in values]
+        for topic, value in sent:
+            headers = [("source", None), ("offset", None)]
+            await sender.send_and_wait(topic, value, HERE.encode(), 0, headers=headers)
+        await sender.stop()
+        async with judge(place) as partition:
+            await feed(place, partition)
+            for box in partition.boxes:
+                await box.mark()
+        return len(partition.memory.state.runs)
+
+    assert asyncio.run(story()) == 1
+    assert [row["source"] for row in listed(place)] == [f"key {HERE}", ""]
+
+
 def test_one_is_shown_with_its_bytes(place: Place) -> None:
     """For whoever must find out who sends such things."""
     nonsense = b'{"type":"?","source":"host-7"}'

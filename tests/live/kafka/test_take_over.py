@@ -23,7 +23,7 @@ from ledger.log.kafka_topics import TopicsWrong, apply, check
 from ledger.processors.app import create_app
 from ledger.processors.continuity import LogBroken
 from ledger.processors.marker import Marker
-from ledger.processors.partition import Partition, PartitionMemory
+from ledger.processors.partition import Partition, PartitionMemory, Shared
 from ledger.processors.takeover import take_over
 from tests.live.kafka.chaos import Workers
 from tests.live.kafka.traffic import Traffic
@@ -230,6 +230,29 @@ def test_partitions_of_one_judge_send_together(place: Place) -> None:
     asyncio.run(story())
 
 
+def test_who_is_cancelled_while_closing_leaves_nothing_behind(place: Place) -> None:
+    """A rebalance may come at any time; a connection that nobody knows is never closed."""
+
+    async def story() -> None:
+        shared = Shared(place)
+        partition = await take_over(
+            place, GROUP, 0, partitions=place.partitions or 0, failing={}, shared=shared
+        )
+        sender = await shared.producers.take()
+        closing = asyncio.create_task(partition.close())
+        asyncio.get_running_loop().call_soon(closing.cancel)  # By then it is in the middle.
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert not partition.held
+        while shared.producers._users[sender] > 1:
+            async with Reader(place):
+                pass
+        await shared.producers.give_back(sender, failed=False)
+        assert shared.producers._users == {}
+
+    asyncio.run(story())
+
+
 def test_where_no_broker_answers_nobody_takes_a_partition(place: Place) -> None:
     """It is said as a box says it, so that a judge tries again."""
     nowhere = replace(place, bootstrap="127.0.0.1:1")
@@ -261,14 +284,19 @@ def test_a_log_made_anew_is_not_judged(place: Place) -> None:
     asyncio.run(story())
 
 
-async def make_anew(place: Place, short: str = "events") -> None:
-    """Delete a topic and create it again, empty."""
+async def delete(place: Place, short: str) -> None:
+    """Delete a topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=place.bootstrap)
     await admin.start()
     await admin.delete_topics([place.topic(short)])
     while place.topic(short) in await admin.list_topics():
         pass
     await admin.close()
+
+
+async def make_anew(place: Place, short: str = "events") -> None:
+    """Delete a topic and create it again, empty."""
+    await delete(place, short)
     while not (await apply(place))[0]:
         pass  # The brokers are still busy deleting it.
 
