@@ -285,7 +285,8 @@ class Judge:
                 await partition.settle()
                 await partition.checkpoint()
         except (*LOST, TimeoutError) as problem:
-            self._say(f"partition {partition.number} is not settled: {_why(problem)}")
+            if partition.held:  # Else it was let go of meanwhile: the worker ends.
+                self._say(f"partition {partition.number} is not settled: {_why(problem)}")
             await self._drop(partition)
         except Exception as problem:
             await self._failed(partition.number, problem)

@@ -81,14 +81,14 @@ class Checkpoints:
     async def write(self, rows: Mapping[str, bytes | None]) -> None:
         """Write rows (None: to be removed) into the open transaction, or a new one. NotOwner."""
         if not self._open:
-            await self._patiently(self._producer.begin_transaction())
+            await self._patiently(self._ours().begin_transaction())
             self._open = True
-        batch = self._producer.create_batch()
+        batch = self._ours().create_batch()
         for key, value in rows.items():
             name = key.encode()
             if batch.append(timestamp=None, key=name, value=value) is None:
                 await self._send(batch)
-                batch = self._producer.create_batch()
+                batch = self._ours().create_batch()
                 batch.append(timestamp=None, key=name, value=value)
         if batch.record_count():
             await self._send(batch)
@@ -103,8 +103,8 @@ class Checkpoints:
         for sent in self._sent:
             await self._patiently(asyncio.shield(sent))
         self._sent.clear()
-        await self._patiently(self._producer.send_offsets_to_transaction(offsets, self._group))
-        await self._patiently(self._producer.commit_transaction())
+        await self._patiently(self._ours().send_offsets_to_transaction(offsets, self._group))
+        await self._patiently(self._ours().commit_transaction())
         self._open = False
 
     async def close(self) -> None:
@@ -118,9 +118,15 @@ class Checkpoints:
                 await asyncio.wait_for(producer.abort_transaction(), 1.0)
         await stop(producer)
 
+    def _ours(self) -> Any:
+        """The producer. Raises NotOwner where it was let go of, in the middle of whatever."""
+        if self._producer is None:
+            raise NotOwner("it was let go of")
+        return self._producer
+
     async def _send(self, batch: Any) -> None:
         batch.close()
-        sending = self._producer.send_batch(batch, self._topic, partition=self._partition)
+        sending = self._ours().send_batch(batch, self._topic, partition=self._partition)
         sent = await self._patiently(sending)
         sent.add_done_callback(heard)
         self._sent.append(sent)
