@@ -25,6 +25,7 @@ from ledger.log.kafka_place import Place, group_of
 from ledger.log.kafka_verdicts import ANNOUNCED, Heard, announcement
 from ledger.wire import decode, encode_verdict
 from tests.clients import limits
+from tests.live.kafka.archived import trim
 from tests.live.kafka.broker import Broker, running
 from tests.live.kafka.chaos import url_of
 from tests.live.kafka.clients import (
@@ -193,6 +194,26 @@ def test_what_failed_is_sent_anew(place: Place) -> None:
         log._under_way = [_Segment(rows[:1], failed)]
 
         assert log.append(rows) == [0, 1]
+
+
+def test_a_trim_in_the_middle_of_a_page_is_no_error(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archivist deletes what it has archived while somebody asks a question."""
+    rows = [("r", b"%d" % number) for number in range(10)]
+    part = partition_of(b"r", PARTITIONS)
+    with KafkaLog(url_of(place)) as log:
+        log.append(rows)
+        asyncio.run(trim(place, "events", part, 6))
+        past = log._running().past
+        bounds, told = past.bounds, iter([(0, 10)])
+
+        async def late(topic: str, partition: int) -> tuple[int, int]:
+            return next(told, None) or await bounds(topic, partition)
+
+        monkeypatch.setattr(past, "bounds", late)
+
+        assert [row.offset for row in log.part(part).read(-1, ALL)] == [6, 7, 8, 9]
 
 
 # --- whose word counts ---
