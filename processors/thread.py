@@ -29,6 +29,8 @@ from .holder import CUT_OFF, NO_MEMBER, Chunk
 
 FETCH_WAIT_MS = 100
 """How long a broker holds a fetch that finds nothing. One record ends the wait."""
+LEAVE_S = 2.0
+"""Leaving is one request; nobody waits longer for it."""
 LISTEN_S = 1.0
 """How often it is looked whether aiokafka has given up."""
 NO_GENERATION = -1
@@ -101,6 +103,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         lighten(fetcher := self._ensure_consumer()._fetcher)
         name_unreadable(fetcher, self.unreadable.append)
         self.add_future(self.listen())
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer, and leave the group whatever comes of that.
+
+        In the middle of a rebalance Faust ends what aiokafka waits for, which ends its stopping:
+        the group would wait for us until the session is over.
+        """
+        try:
+            await super().on_thread_stop()
+        finally:
+            coordinator = getattr(self._consumer, "_coordinator", None)
+            if coordinator is not None and coordinator.generation != NO_GENERATION:
+                with suppress(KafkaError, OSError, TimeoutError):
+                    async with asyncio.timeout(LEAVE_S):
+                        await coordinator._maybe_leave_group()
 
     async def listen(self) -> None:
         """Give the worker up where aiokafka has given up the group, or the fetching."""

@@ -28,7 +28,8 @@ The charter: all that is relied on in Faust 0.15.3, so that an upgrade fails a t
     `_coordinator.generation` is -1 when the group has dropped this member, and
     `coordinator_id` is None while no broker answers for the group. Its `_pending_exception` keeps
     the group waiting until `check_errors`, which Faust never calls; it, `_coordination_task` and
-    the fetcher's `_fetch_task` end only with the consumer (`_closed`).
+    the fetcher's `_fetch_task` end only with the consumer (`_closed`). `_maybe_leave_group` tells
+    the group that we are gone.
 """
 
 from __future__ import annotations
