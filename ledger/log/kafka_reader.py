@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.errors import NoOffsetForPartitionError as NoPlace
 from aiokafka.errors import OffsetOutOfRangeError as OutOfRange
 
@@ -26,6 +27,8 @@ FETCH_WAIT_MS = 10
 """Also the pause after a topic's leader was not known, as of every topic that is new to a reader:
 with aiokafka's 100 ms it is most of the time that connecting takes."""
 RECORDS_MAX = 5_000
+ANSWER_S = 30.0
+"""So long a leader may not answer who has just begun."""
 
 
 class Reader:
@@ -81,8 +84,14 @@ class Reader:
         self._consumer.assign(all_)
         for where in all_:
             self._consumer.seek(where, ends[where])
-        while None in map(self._consumer.highwater, all_):  # Known from the first answer on.
-            await self._consumer.getmany(timeout_ms=FETCH_WAIT_MS)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                # Known from the first answer on.
+                while None in map(self._consumer.highwater, all_):
+                    await self._consumer.getmany(timeout_ms=FETCH_WAIT_MS)
+        except TimeoutError:
+            said = f"the leader of partition 0 of {', '.join(topics)} does not answer"
+            raise KafkaTimeoutError(said) from None
 
     async def read(
         self, topic: str, partition: int, begin: int, end: int
