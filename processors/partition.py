@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ledger.core.events import OrderGiven, Record, Ticked
 from ledger.core.fold import next_deadline
-from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.lifecycle import FOLD_VERSION, refused
 from ledger.core.state import State
 from ledger.core.verdicts import Verdict
 from ledger.judge.checkpoint import MARKER, Checkpointer
@@ -265,13 +265,8 @@ class Partition:
             self.memory.give_up(run.id)
 
     def _failed(self, record: Record) -> Verdict:
-        event = record.event
-        return Verdict(
-            offset=record.offset, run=event.run, agent=event.agent, about=event.type,
-            source=event.source, seq=event.seq, at_ms=record.append_ms, version=FOLD_VERSION,
-            partition=self.number,
-            refusal=f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX],
-        )  # fmt: skip
+        reason = f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX]
+        return refused(self.memory.state, record, reason)
 
     def _order(self, verdict: Verdict) -> None:
         """Orders that a rule gave go to every client."""

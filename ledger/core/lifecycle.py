@@ -27,7 +27,7 @@ POLICIES_MAX = 1_000
 def judge_outside(state: State, record: Record) -> Verdict | None:
     """What is to be said of a record whose run is not held; reads only."""
     refusal = _refusal(state, record)
-    return _refused(state, record, refusal) if refusal else None
+    return refused(state, record, refusal) if refusal else None
 
 
 def apply_outside(state: State, record: Record, verdict: Verdict | None) -> None:
@@ -61,7 +61,8 @@ def forget(state: State, run: Run) -> None:
         del state.ended[next(iter(state.ended))]
 
 
-def _refused(state: State, record: Record, refusal: str) -> Verdict:
+def refused(state: State, record: Record, refusal: str) -> Verdict:
+    """The verdict that refuses an event without asking its run."""
     event = record.event
     return Verdict(
         offset=record.offset,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from threading import Event as Flag
 
 from ledger.core.events import Event, HolderLost, OrderGiven, Record, Ticked
-from ledger.core.lifecycle import FOLD_VERSION
+from ledger.core.lifecycle import refused
 from ledger.core.verdicts import RuleOrder, Verdict
 from ledger.judge.checkpoint import Checkpointer
 from ledger.judge.chores import Chores
@@ -222,18 +222,8 @@ class Term:
         self._restore()
 
     def _failed(self, record: Record) -> Verdict:
-        event = record.event
-        return Verdict(
-            offset=record.offset,
-            run=event.run,
-            agent=event.agent,
-            about=event.type,
-            source=event.source,
-            seq=event.seq,
-            at_ms=record.append_ms,
-            refusal=f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX],
-            version=FOLD_VERSION,
-        )
+        reason = f"the judge failed on it: {self._failing[record.offset]}"[:REASON_MAX]
+        return refused(self.memory.state, record, reason)
 
     def _own_events(self, said: Said) -> list[str]:
         """Ticks that are due, and the loss of processes that have ended; the sources of these."""
