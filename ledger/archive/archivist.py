@@ -161,7 +161,7 @@ class Archivist:
                 facts=[fact for _, fact in segments],
             )
         else:
-            self.table.refresh_durably()  # Another's commit may not be on the disk yet.
+            self.table.settle()  # Another's commit may not be on the disk yet.
         for _, fact in segments:
             self._chains[fact["log"], fact["next"]] = bytes.fromhex(fact["digest"])
         self._tell()

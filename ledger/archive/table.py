@@ -181,10 +181,7 @@ class Table:
     def refresh_durably(self) -> None:
         """Load the newest version, and make it durable, whoever committed it. As `refresh`."""
         self.refresh()
-        try:
-            self.settle()
-        except OSError as problem:
-            raise ArchiveFailed(self.location, short(problem)) from problem
+        self.settle()
 
     @property
     def first(self) -> int:
@@ -387,7 +384,11 @@ class Table:
         return target.stat().st_size
 
     def settle(self) -> None:
-        """Make all commits up to the one loaded durable, whoever made them."""
-        if self.root is not None and self.version > self._settled:
+        """Make all commits up to the one loaded durable, whoever made them; or ArchiveFailed."""
+        if self.root is None or self.version <= self._settled:
+            return
+        try:
             sync_commits(self.root / "_delta_log", self._settled + 1, self.version)
-            self._settled = self.version
+        except OSError as problem:
+            raise ArchiveFailed(self.location, short(problem)) from problem
+        self._settled = self.version
