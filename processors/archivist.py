@@ -35,8 +35,8 @@ from ledger.log.kafka_topics import TopicsWrong
 from ledger.log.kafka_unreadable import Unreadable
 from ledger.topics import Topic
 
-from .archivist_watch import MARKS_MAX, Watch
-from .holder import Chunk, to_stderr
+from .archivist_watch import Watch
+from .holder import MARKS_MAX, Chunk, to_stderr
 from .standing import standing
 from .trimming import Trimming
 

@@ -20,8 +20,6 @@ FAILS_S = 30.0
 """A commit takes a second or less; one that failed is tried again within ten."""
 NAMED_MAX = 3
 """So many partitions are named in a sentence; the report has all."""
-MARKS_MAX = 16
-"""So few at the end may be Kafka's own marks."""
 BEHIND_MS_MAX = 3_600_000
 """Nothing is lost by being behind, but who is behind for an hour does not keep up, or stands."""
 SAY_EVERY_S = 60.0

@@ -13,13 +13,12 @@ from typing import Any
 
 from faust.types import TP
 
+from .holder import MARKS_MAX
 from .judge import Judge
 from .partition import Partition
 
 LAG_MAX = 100_000
 """Events that a partition may be behind; at 20,000 events/s that is five seconds."""
-MARKS_MAX = 16
-"""So few at the end may be Kafka's own marks, where a publisher uses transactions."""
 UNHEARD_S = 20.0
 """Brokers acknowledge in milliseconds. It is less than what makes a judge start over, so that
 whoever watches sees it first."""

@@ -10,6 +10,8 @@ from faust.types import TP
 
 from ledger.log.kafka_unreadable import Unreadable
 
+MARKS_MAX = 16
+"""So few at the end may be Kafka's own marks, where a publisher uses transactions."""
 CUT_OFF = "no broker answers that coordinates its group"
 NO_MEMBER = "it is no member of its group"
 """Why a worker is not well; it waits, as long as that takes."""
