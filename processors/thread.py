@@ -23,7 +23,7 @@ from mode.utils.futures import maybe_async
 from ledger.errors import LedgerError
 from ledger.log.kafka_identity import KafkaError
 from ledger.log.kafka_start import lacking
-from ledger.log.kafka_unreadable import Unreadable, name_unreadable
+from ledger.log.kafka_unreadable import Unreadable, name_unreadable, on_fetched
 
 from .holder import CUT_OFF, NO_MEMBER, Chunk
 
@@ -56,17 +56,12 @@ def lighten(fetcher: Any) -> None:
     """Let this fetcher hand records out as they were parsed, without a copy of topic, partition
     and sizes each: the copy and its end are a tenth of what a judge does.
     """
-    fetch = fetcher._proc_fetch_request
 
-    async def fetch_light(*how: Any) -> Any:
-        found = await fetch(*how)
-        for result in fetcher._records.values():
-            records = getattr(result, "_partition_records", None)  # An error has none.
-            if records is not None:
-                records._consumer_record = _as_it_is
-        return found
+    def prepare(tp: Any, result: Any) -> None:
+        if result._partition_records is not None:  # None: all was handed out.
+            result._partition_records._consumer_record = _as_it_is
 
-    fetcher._proc_fetch_request = fetch_light
+    on_fetched(fetcher, prepare)
 
 
 def _as_it_is(tp: Any, record: Any) -> Any:

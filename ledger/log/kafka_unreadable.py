@@ -30,21 +30,31 @@ class Unreadable(LedgerError):
         )
 
 
+def on_fetched(fetcher: Any, prepare: Callable[[Any, Any], None]) -> None:
+    """Call `prepare(partition, result)` for what this fetcher of aiokafka has to hand out, each
+    time that it fetched."""
+    fetch = fetcher._proc_fetch_request
+
+    async def fetch_and_prepare(*how: Any) -> Any:
+        found = await fetch(*how)
+        for tp, result in fetcher._records.items():
+            if hasattr(result, "getall"):  # An error has none.
+                prepare(tp, result)
+        return found
+
+    fetcher._proc_fetch_request = fetch_and_prepare
+
+
 def name_unreadable(fetcher: Any, tell: Callable[[Unreadable], None]) -> None:
     """Let this fetcher of aiokafka hand out all that can be read, and `tell` what cannot.
 
     It is told as often as it is fetched; what `tell` raises, whoever fetches gets.
     """
-    fetch = fetcher._proc_fetch_request
 
-    async def fetch_named(*how: Any) -> Any:
-        found = await fetch(*how)
-        for tp, result in fetcher._records.items():
-            if hasattr(result, "getall"):  # An error has none.
-                result.getall = partial(_readable, tp, result, tell)
-        return found
+    def prepare(tp: Any, result: Any) -> None:
+        result.getall = partial(_readable, tp, result, tell)
 
-    fetcher._proc_fetch_request = fetch_named
+    on_fetched(fetcher, prepare)
 
 
 def _readable(
