@@ -1,11 +1,13 @@
-"""What every test may ask for: Hypothesis profiles, and the wheel, built once."""
+"""What every test may ask for: Hypothesis profiles, a log and where its archive goes, the wheel."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from ledger.log.sqlite import SqliteLog
 from tests.waiting import PATIENCE_MS
 from tests.wheel import build_wheel
 
@@ -22,6 +24,19 @@ def patient(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     policy = tmp_path_factory.mktemp("patient") / "policy.toml"
     policy.write_text(f"[unreachable]\nwait_ms = {PATIENCE_MS}\n")
     monkeypatch.setenv("LEDGER_POLICY", str(policy))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
+    """A real log in a file."""
+    with SqliteLog(tmp_path / "ledger.db") as log:
+        yield log
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    """Where the archive of `log` goes."""
+    return tmp_path / "ledger.db-archive"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The archive on one machine: exactly once, provable, and still provable after every upkeep."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,19 +21,6 @@ from ledger.archive.table import Behind, Table
 from ledger.archive.verify import verify
 from ledger.log.sqlite import SqliteLog
 from tests.archives import contents, fill, judge, many_files
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A real log in a file."""
-    with SqliteLog(tmp_path / "ledger.db") as log:
-        yield log
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    """Where the archive of `log` goes."""
-    return tmp_path / "ledger.db-archive"
 
 
 def test_every_record_is_archived_as_it_was(log: SqliteLog, where: Path) -> None:

@@ -41,19 +41,6 @@ def opened() -> Iterator[list[str]]:
         _listening.pop()
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A real log in a file."""
-    with SqliteLog(tmp_path / "ledger.db") as log:
-        yield log
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    """Where the archive of `log` goes."""
-    return tmp_path / "ledger.db-archive"
-
-
 def die_committing(archivist: Archivist) -> str:
     """Commit the next events, and never come to sync that; the name of their file."""
     archivist.table.refresh()

@@ -1,7 +1,6 @@
 """`verify` sees what was changed, lost, doubled or damaged."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,6 @@ from ledger.archive.table import Table
 from ledger.archive.verify import verify
 from ledger.log.sqlite import SqliteLog
 from tests.archives import fill, many_files
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A real log in a file."""
-    with SqliteLog(tmp_path / "ledger.db") as log:
-        yield log
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    """Where the archive of `log` goes."""
-    return tmp_path / "ledger.db-archive"
 
 
 def kinds(where: Path) -> set[str]:

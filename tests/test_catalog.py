@@ -1,7 +1,6 @@
 """The catalog: every record once, also the newest; and a select can do nothing but answer."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,6 @@ from ledger.core.verdicts import Denial, Finding, Grant, RuleOrder, Verdict
 from ledger.errors import LedgerError
 from ledger.log.sqlite import SqliteLog
 from ledger.wire import encode, encode_verdict
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A real log in a file."""
-    with SqliteLog(tmp_path / "ledger.db") as log:
-        yield log
-
-
-@pytest.fixture
-def where(tmp_path: Path) -> Path:
-    """Where the archive of `log` goes."""
-    return tmp_path / "ledger.db-archive"
 
 
 def record(log: SqliteLog, *events: Event) -> None:

@@ -1,6 +1,5 @@
 """The embedded log, one process: who judges, what a judgement is, what a trim may take."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,6 @@ from ledger.log import JudgeTooOld
 from ledger.log import sqlite_rows as rows
 from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_rows import Refusal
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    with SqliteLog(tmp_path / "ledger.db") as opened:
-        yield opened
 
 
 def events(count: int, run: str = "run") -> list[tuple[str, bytes]]:

@@ -1,7 +1,6 @@
 """The embedded log, one process: offsets, time, threads, orders, bells, upkeep."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from ledger.log.sqlite import SqliteLog
 from ledger.log.sqlite_queue import BATCH_ROWS_MAX
 from ledger.log.sqlite_rows import Row
 from tests.waiting import wait_for
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    with SqliteLog(tmp_path / "ledger.db") as opened:
-        yield opened
 
 
 def events(count: int, run: str = "run") -> list[tuple[str, bytes]]:
